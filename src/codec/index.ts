@@ -1,0 +1,1 @@
+export type { Codec, Codecs, CompressionType } from "./codec.ts";

@@ -1,0 +1,103 @@
+import type { CompressionType } from "../codec/index.ts";
+import type { Storage } from "../storage/index.ts";
+import type { Mapping } from "./mapping.ts";
+
+/** How an image names the image behind it. */
+export interface BackingReference {
+  /** The name as it stands in the image. Never opened without the open policy's word. */
+  readonly name: string;
+  /** The backing image's format, if the image says. */
+  readonly format?: string | undefined;
+}
+
+/**
+ * An opened image: a format's view of a storage. It answers where guest bytes are and changes that;
+ * it never moves them. {@link Disk} does, for every format.
+ */
+export interface Image extends Mapping {
+  /** The format's name, as in `qemu-img -f`. */
+  readonly format: string;
+  readonly storage: Storage;
+  /** Size of the guest's disk in bytes. */
+  readonly size: number;
+  /** The unit in which the format allocates, in bytes; 1 where it does not allocate. */
+  readonly clusterSize: number;
+  /** The image behind this one, where the format has such a thing and this image names one. */
+  readonly backing: BackingReference | undefined;
+  /** How compressed runs are packed. */
+  readonly compression?: CompressionType;
+  /** Format-specific facts for `info`. */
+  readonly details?: Readonly<Record<string, unknown>>;
+  /** The write verbs. Absent: the image was opened for reading. */
+  readonly writer?: ImageWriter;
+  /**
+   * Notes that an answer of {@link Mapping.map} is in use across an await: the host ranges it named
+   * are not reused for anything else until the returned function is called.
+   */
+  lease?(): () => void;
+  /** Releases what the image holds; does not close the storage. */
+  close(): Promise<void>;
+}
+
+/**
+ * A change to the mapping of a range of guest bytes. It owns the clusters it touches: a change that
+ * overlaps waits for it. Nothing becomes visible before `commit`.
+ */
+export interface Change {
+  /** First guest byte covered; at or after the start that was asked for. */
+  readonly start: number;
+  /** End (exclusive) of what is covered; at or before the end that was asked for. */
+  readonly end: number;
+  /** Storage offset where guest byte `start` will be; contiguous up to `end`. Zeroing: nowhere. */
+  readonly host: number;
+  /**
+   * Guest ranges next to [start, end) that share its new clusters and have to be filled with what
+   * the guest sees there now, at the same distance from `host` as in the guest. Storage offset of
+   * guest byte g: `host + (g − start)`.
+   */
+  readonly edges: readonly Edge[];
+  /** Makes the new mapping visible. The data must have been written. */
+  commit(): Promise<void>;
+  /** Gives everything back. */
+  abort(): Promise<void>;
+}
+
+/** A guest range `[start, end)` beside a change that copy-on-write has to fill. */
+export interface Edge {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** How an image is resized. */
+export interface ResizeOptions {
+  readonly preallocation?: Preallocation;
+}
+
+/** The preallocation modes of `qemu-img`. */
+export type Preallocation = "off" | "metadata" | "falloc" | "full";
+
+/** The write side of an image. Each verb takes as much of the range as it can in one change. */
+export interface ImageWriter {
+  /** Finds or makes a place for the guest bytes [at, end). */
+  ensure(at: number, end: number): Promise<Change>;
+  /**
+   * Finds room for one packed cluster. `at` is cluster-aligned; `packedLength` is smaller than the
+   * cluster. Absent: the format does not compress.
+   */
+  ensureCompressed?(at: number, packedLength: number): Promise<Change>;
+  /**
+   * Makes whole clusters of [at, end) read as zeros without storing them; `unmap` lets go of their
+   * place, otherwise it is kept. Undefined when the format cannot express it for the cluster at
+   * `at`: write zeros instead.
+   */
+  zero(at: number, end: number, options: { readonly unmap: boolean }): Promise<Change | undefined>;
+  /**
+   * Forgets whole clusters of [at, end). They read as zeros afterwards, never as old data of a
+   * backing image. Undefined where there is nothing to forget or no way to.
+   */
+  discard(at: number, end: number): Promise<Change | undefined>;
+  /** Changes the size of the guest's disk. */
+  resize(size: number, options: ResizeOptions): Promise<void>;
+  /** Resolves when all committed changes and their data are on stable storage. */
+  flush(): Promise<void>;
+}
