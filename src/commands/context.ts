@@ -1,0 +1,22 @@
+import type { Codecs } from "../codec/index.ts";
+import type { StorageProvider } from "../storage/index.ts";
+
+/** How far a long operation has come. */
+export interface Progress {
+  /** Bytes of guest data dealt with so far. */
+  readonly done: number;
+  /** Bytes in all. */
+  readonly total: number;
+}
+
+/** What every command gets from its surroundings. It prints nothing and touches nothing else. */
+export interface CommandContext {
+  /** Where names become storages. */
+  readonly provider: StorageProvider;
+  readonly codecs: Codecs;
+  /** Cancels the command; it rejects with `E_ABORTED` and removes what it made. */
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** Receives sentences that the user should see but that are not errors. */
+  readonly onWarning?: ((message: string) => void) | undefined;
+}
