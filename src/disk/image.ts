@@ -29,7 +29,7 @@ export interface Image extends Mapping {
   /** Format-specific facts for `info`. */
   readonly details?: Readonly<Record<string, unknown>>;
   /** The write verbs. Absent: the image was opened for reading. */
-  readonly writer?: ImageWriter;
+  readonly writer?: ImageWriter | undefined;
   /**
    * Notes that an answer of {@link Mapping.map} is in use across an await: the host ranges it named
    * are not reused for anything else until the returned function is called.
