@@ -192,6 +192,8 @@ export class Allocator {
           } finally {
             await this.change(first, index - first, -1);
           }
+          // The clusters that were wanted are tried first again.
+          this.firstFree = Math.min(this.firstFree, first);
           return false;
         }
         covered = entry;

@@ -24,7 +24,7 @@ export async function preallocateMetadata(
       Math.min(to, at + requestLimit(geometry.clusterSize)),
     );
     await link(metadata, links, () => undefined);
-    fileEnd = host + (end - at);
+    fileEnd = host + alignUp(end - at, geometry.clusterSize);
     at = end;
     if (l2.crowded) await writeBack.flush(false);
   }
@@ -51,7 +51,6 @@ export async function preallocateData(
     );
   }
   const clusters = (alignUp(to, clusterSize) - alignUp(from, clusterSize)) / clusterSize;
-  if (clusters === 0) return;
   const lastUsed = await lastUsedCluster(metadata);
   const start = (lastUsed + 1) * clusterSize;
   // More than will be needed: no refcount block may have to be made in the middle of the data.
