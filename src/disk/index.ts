@@ -1,3 +1,5 @@
+export { Disk } from "./disk.ts";
+export type { Extent, ExtentOptions } from "./extents.ts";
 export type {
   BackingReference,
   Change,
@@ -12,3 +14,4 @@ export { Kind, Runs, nowhere } from "./mapping.ts";
 export type { Mapping } from "./mapping.ts";
 export { RangeLock } from "./range-lock.ts";
 export { Serial } from "./serial.ts";
+export type { StreamOptions } from "./streams.ts";

@@ -6,6 +6,8 @@ export type {
   FormatOptionValues,
   NewImage,
 } from "./format.ts";
+export { openDisk } from "./open.ts";
+export type { DiskOptions, ReferenceResolver } from "./open.ts";
 export { Qcow2Image, qcow2 } from "./qcow2/index.ts";
 export { raw } from "./raw/index.ts";
 export { formatNamed, formats, probe } from "./registry.ts";

@@ -1,3 +1,4 @@
+import { divideUp } from "../../bytes/index.ts";
 import { Leases, type BackingReference, type Image, type Runs } from "../../disk/index.ts";
 import type { CompressionType } from "../../codec/index.ts";
 import type { Storage } from "../../storage/index.ts";
@@ -68,6 +69,21 @@ export class Qcow2Image implements Image {
 
   lease(): () => void {
     return this.leases.take();
+  }
+
+  /** Compares the clusters in use with what the host has allocated, by QEMU's rule of thumb. */
+  async mapsHoles(): Promise<boolean> {
+    const allocated = await this.storage.allocatedBytes?.();
+    if (allocated === undefined) return false;
+    const refcounts = await this.metadata.loadRefcounts();
+    const clusters = Math.floor(allocated / this.clusterSize);
+    const threshold = Math.max(Math.floor((clusters * 10) / 9), clusters + 2);
+    const end = divideUp(this.storage.size, this.clusterSize);
+    let used = 0;
+    for (let i = 0; i < end && used < threshold; i++) {
+      if ((await refcounts.count(i)) !== 0) used++;
+    }
+    return used >= threshold;
   }
 
   async close(): Promise<void> {

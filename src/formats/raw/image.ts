@@ -21,6 +21,7 @@ export class RawImage implements Image {
   readonly storage: Storage;
   readonly clusterSize = 1;
   readonly backing = undefined;
+  readonly isTransparent = true;
   readonly writer: ImageWriter | undefined;
 
   constructor(storage: Storage, writable: boolean) {
