@@ -54,17 +54,17 @@ export class FileStorage implements Storage {
   readonly fd: number;
   readonly identity: string;
   readonly isDevice: boolean;
-  readonly write?: (offset: number, from: Uint8Array) => Promise<void>;
-  readonly writeSync?: (offset: number, from: Uint8Array) => void;
-  readonly flush?: () => Promise<void>;
-  readonly truncate?: (size: number) => Promise<void>;
-  readonly zero?: (
+  declare readonly write?: (offset: number, from: Uint8Array) => Promise<void>;
+  declare readonly writeSync?: (offset: number, from: Uint8Array) => void;
+  declare readonly flush?: () => Promise<void>;
+  declare readonly truncate?: (size: number) => Promise<void>;
+  declare readonly zero?: (
     offset: number,
     length: number,
     options: { readonly unmap: boolean },
   ) => Promise<boolean>;
-  readonly allocate?: (offset: number, length: number) => Promise<void>;
-  readonly extent?: (offset: number) => StorageExtent | undefined;
+  declare readonly allocate?: (offset: number, length: number) => Promise<void>;
+  declare readonly extent?: (offset: number) => StorageExtent | undefined;
 
   readonly #libc: Libc | undefined;
   readonly #writable: boolean;
