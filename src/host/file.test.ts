@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
 import {
   closeSync,
+  fstatSync,
   mkdtempSync,
   openSync,
   readFileSync,
@@ -90,13 +91,28 @@ test("offsets beyond the limits are refused, not wrapped around", async () => {
   await file.close();
 });
 
-test("closing waits for what is under way", async () => {
-  const file = await fresh(new Uint8Array(4 * MiB).fill(5));
-  const into = new Uint8Array(4 * MiB);
-  const reading = file.read(0, into);
-  await file.close();
-  expect(await reading).toBe(4 * MiB);
-  expect(into[4 * MiB - 1]).toBe(5);
+test("closing waits for what is under way, lest the descriptor's number means another file", async () => {
+  let finish = (_result: number): void => {};
+  const slow = {
+    fallocate: () => 0,
+    posixFallocate: () => new Promise<number>((resolve) => (finish = resolve)),
+    lseek: () => 0,
+    fcntl: () => 0,
+    ioctl: () => 0,
+    posixFadvise: () => 0,
+    copyFileRange: () => 0,
+  };
+  const path = join(directory, "slow");
+  writeFileSync(path, "");
+  const file = await openFile({ path, name: path }, { writable: true, lock: "none" }, slow);
+  const allocating = file.allocate?.(0, 4096);
+  const closing = file.close();
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(fstatSync(file.fd).size).toBe(0);
+  finish(0);
+  await allocating;
+  await closing;
+  expect(() => fstatSync(file.fd)).toThrow(/EBADF/);
 });
 
 describe.skipIf(libc === undefined)("with libc", () => {

@@ -69,6 +69,16 @@ describe.each<CompressionType>(["zlib", "zstd"])("%s", (type) => {
   });
 });
 
+test.each<CompressionType>(["zlib", "zstd"])(
+  "%s stops at the limit, not after it",
+  async (type) => {
+    const zeros = new Uint8Array(size * 1000);
+    const bomb = type === "zlib" ? deflateRawSync(zeros) : zstdCompressSync(zeros);
+    const codec = await nodeCodecs.load(type);
+    expect(() => codec.decompress(bomb, new Uint8Array(size))).toThrow(/longer than 65536 bytes/);
+  },
+);
+
 test("a zstd frame that lies about its content's size is refused without reserving it", async () => {
   const codec = await nodeCodecs.load("zstd");
   // Magic; descriptor: 8-byte content size, one segment; the size: 2^40; no blocks.
