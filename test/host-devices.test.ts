@@ -106,7 +106,7 @@ describe.skipIf(!mountWorks)("a full filesystem (root, tmpfs)", () => {
     mounted = (await run("mount", ["-t", "tmpfs", "-o", "size=1m", "none", mount])).code === 0;
   });
   afterAll(async () => {
-    if (mounted) await run("umount", [mount]);
+    if (mounted) await run("umount", ["--lazy", mount]);
   });
 
   test("writing fails with E_NO_SPACE, and discarding leaves nothing", async ({ skip }) => {
@@ -156,7 +156,7 @@ describe.skipIf(!mountWorks)("a full filesystem (root, tmpfs)", () => {
       await made.storage.close();
       expect(readFileSync(inner, "utf8")).toBe("A");
     } finally {
-      await run("umount", [outer]);
+      await run("umount", ["--lazy", outer]);
     }
   });
 });

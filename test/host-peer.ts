@@ -21,7 +21,7 @@ export function requireInCi(...programs: readonly string[]): void {
   });
 }
 
-/** A directory that is gone after the tests of the file. */
+/** A directory that is gone after the tests of the file or `describe`; not to be called in a test. */
 export function temporaryDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), "platter-test-"));
   afterAll(() => rmSync(directory, { recursive: true, force: true }));

@@ -14,12 +14,13 @@ import { run, temporaryDirectory } from "./host-peer.ts";
 const isRoot = process.getuid?.() === 0;
 const nobody = 65534;
 
+const directory = temporaryDirectory();
+
 /**
  * An ordinary user's view of files that others own. Runs in a process of its own, which gives up
  * its rights once the program is loaded.
  */
 test.skipIf(!isRoot)("an ordinary user's targets (root, to become one)", async () => {
-  const directory = temporaryDirectory();
   const source = fileURLToPath(new URL("../src", import.meta.url));
   for (const room of ["host", "storage", "codec", "errors.ts"]) {
     cpSync(`${source}/${room}`, `${directory}/src/${room}`, { recursive: true });

@@ -3,12 +3,13 @@ import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { run, temporaryDirectory } from "./host-peer.ts";
 
+const directory = temporaryDirectory();
+
 /**
  * The room as it runs where koffi was not installed: its sources, copied to a place from which no
  * package can be found.
  */
 test("files are made, written, replaced and read without koffi", async () => {
-  const directory = temporaryDirectory();
   const source = fileURLToPath(new URL("../src", import.meta.url));
   mkdirSync(`${directory}/work`);
   for (const room of ["host", "storage", "codec", "errors.ts"]) {
