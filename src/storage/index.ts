@@ -1,2 +1,2 @@
 export type { CreateStorageOptions, NewStorage, OpenMode, StorageProvider } from "./provider.ts";
-export type { Storage, StorageExtent, WritableStorage } from "./storage.ts";
+export type { LockMode, Storage, StorageExtent, WritableStorage } from "./storage.ts";
