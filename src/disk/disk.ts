@@ -82,6 +82,51 @@ export class Disk {
   }
 
   /**
+   * Writes one cluster compressed: `at` is a multiple of the cluster size, `from` a cluster or what
+   * is left to the end of the disk. Stored plainly where compressing gains nothing. Throws
+   * `E_UNSUPPORTED` when the format does not compress, `E_CODEC` when the codec cannot.
+   */
+  async writeCompressed(at: number, from: Uint8Array, level?: number): Promise<void> {
+    this.checkRange(at, from.length);
+    const { clusterSize, storage } = this.image;
+    const writer = this.checkWritable();
+    const partial = from.length !== clusterSize && at + from.length !== this.size;
+    if (writer.ensureCompressed === undefined || at % clusterSize !== 0 || partial) {
+      throw new PlatterError(
+        "E_UNSUPPORTED",
+        `${this.name}: ${this.image.format} cannot store ${from.length} bytes at ${at} compressed`,
+        { file: this.name, offset: at, qemu: "Compression not supported for this file format" },
+      );
+    }
+    const codec = await this.loadCodec(at);
+    if (codec.compress === undefined) {
+      throw new PlatterError(
+        "E_CODEC",
+        `${this.name}: the ${codec.type} codec at hand only reads`,
+        {
+          file: this.name,
+        },
+      );
+    }
+    let cluster = from;
+    if (from.length < clusterSize) {
+      cluster = new Uint8Array(clusterSize);
+      cluster.set(from);
+    }
+    const packed = codec.compress(cluster, clusterSize, level);
+    if (packed === undefined) return this.write(at, from);
+    const change = await writer.ensureCompressed(at, packed.length);
+    try {
+      await storage.write!(change.host, packed);
+    } catch (error) {
+      await change.abort();
+      throw error;
+    }
+    this.unpacked.clear();
+    await change.commit();
+  }
+
+  /**
    * Makes `length` bytes from `at` on read as zeros, without storing them where the format and the
    * host allow it. `unmap` (default true) gives their space back.
    */

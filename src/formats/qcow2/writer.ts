@@ -31,6 +31,8 @@ export class Qcow2Writer implements ImageWriter {
   private readonly metadata: WritableMetadata;
   private readonly leases: Leases;
   private readonly hasBacking: boolean;
+  /** A compressed cluster has been written. */
+  private packed = false;
   private readonly ranges = new RangeLock();
   /** Everything that reads or changes metadata across an await runs in here. */
   private readonly serial = new Serial();
@@ -57,6 +59,7 @@ export class Qcow2Writer implements ImageWriter {
     const { clusterSize, clusterBits } = this.metadata.geometry;
     const free = await this.ranges.claim(at, at + clusterSize);
     const maxOffset = Math.min(2 ** compressedOffsetBits(clusterBits) - 1, Number.MAX_SAFE_INTEGER);
+    this.packed = true;
     const host = await this.guarded(free, async () => {
       await tableFor(this.metadata, at);
       return this.metadata.allocator.allocatePacked(packedLength, maxOffset);
@@ -110,7 +113,17 @@ export class Qcow2Writer implements ImageWriter {
   /** Writes everything out; the image can be closed afterwards. */
   async finish(durable: boolean): Promise<void> {
     await this.ranges.drain();
-    await this.serial.run(() => this.metadata.writeBack.finish(durable));
+    await this.serial.run(async () => {
+      await this.padToSector();
+      await this.metadata.writeBack.finish(durable);
+    });
+  }
+
+  /** Packed clusters may end the file anywhere; whole sectors are easier to read for everybody. */
+  private async padToSector(): Promise<void> {
+    const { storage } = this.metadata;
+    if (storage.size % 512 !== 0 && this.packed)
+      await storage.truncate?.(alignUp(storage.size, 512));
   }
 
   /**
