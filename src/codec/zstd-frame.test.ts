@@ -71,12 +71,8 @@ describe("readZstdFrame", () => {
   });
 
   test("a repeated byte is stored once", () => {
-    const frame = Uint8Array.from([
-      ...magic,
-      ...[0x00, 7 << 3],
-      ...[...block(false, 1, 100_000), 0xaa],
-      ...lastEmpty,
-    ]);
+    const repeated = block(false, 1, 100_000);
+    const frame = Uint8Array.from([...magic, 0x00, 7 << 3, ...repeated, 0xaa, ...lastEmpty]);
     expect(readZstdFrame(frame)).toMatchObject({ length: frame.length, empty: false });
   });
 
