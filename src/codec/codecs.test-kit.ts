@@ -253,7 +253,7 @@ function testLimit(codecs: Codecs, type: CompressionType): void {
     expect(codec.compress(random(65536), 65536)).toBeUndefined();
   });
 
-  test("takes a level, and refuses one that there is not", async () => {
+  test("takes a level, and refuses one that zlib does not have", async () => {
     const codec = await codecs.load(type);
     if (codec.compress === undefined) return;
     const data = text(65536);
@@ -265,6 +265,8 @@ function testLimit(codecs: Codecs, type: CompressionType): void {
       codec.decompress(packed, into);
       expect(same(into, data)).toBe(true);
     }
+    // zstd takes any number and goes to the nearest level that it has.
+    if (type === "zstd") return;
     expect(() => codec.compress!(data, data.length, 1000)).toThrow(PlatterError);
   });
 }
@@ -288,10 +290,10 @@ function testZstdFrames(codecs: Codecs): void {
     expectRefused(codec, storedZstdFrame(text(512), 511n), 512);
   });
 
-  test("refuses a window of a terabyte", async () => {
+  test.each([28, 29, 31, 41])("refuses a window of 2^%d bytes", async (log) => {
     const codec = await codecs.load("zstd");
     const frame = storedZstdFrame(text(512));
-    frame[5] = 30 << 3;
+    frame[5] = (log - 10) << 3;
     expectRefused(codec, frame, 512);
   });
 

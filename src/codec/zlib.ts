@@ -87,8 +87,8 @@ export const portableZlib: Codec = {
       feed(stream, data, packed);
       // With too little room, deflate stops where the room ends: incompressible data costs no more
       // than finding that out.
-      const ended = zlibDeflate(stream, Z_FINISH) === Z_STREAM_END;
-      return ended && stream.total_out < limit ? packed.slice(0, stream.total_out) : undefined;
+      if (zlibDeflate(stream, Z_FINISH) !== Z_STREAM_END) return undefined;
+      return packed.slice(0, stream.total_out);
     } finally {
       zlibDeflateEnd(stream);
     }

@@ -7,7 +7,6 @@ export { MemoryStorage, memoryPageSize } from "./memory.ts";
 export type { MemoryStorageOptions } from "./memory.ts";
 export type { CreateStorageOptions, NewStorage, OpenMode, StorageProvider } from "./provider.ts";
 export { checkRange, refuseClosed } from "./range.ts";
-export { RangeSet } from "./range-set.ts";
 export { applyRecorded, RecordingStorage } from "./recorder.ts";
 export type { Recorded } from "./recorder.ts";
 export type { Storage, StorageExtent, WritableStorage } from "./storage.ts";

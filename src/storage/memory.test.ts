@@ -101,6 +101,20 @@ describe("MemoryStorage", () => {
     expect([storage.size, await storage.allocatedBytes()]).toEqual([0, 0]);
   });
 
+  test("a last page that the end cuts counts as a whole one", async () => {
+    const cut = MemoryStorage.from(bytes(page + 10));
+    await cut.truncate(5);
+    expect(await cut.allocatedBytes()).toBe(page);
+    const zeroed = MemoryStorage.from(bytes(page + 10));
+    await zeroed.zero(page, 10, { unmap: true });
+    expect(await zeroed.allocatedBytes()).toBe(page);
+    expect(zeroed.extent(page)).toEqual({ end: page + 10, data: false });
+    const reserved = new MemoryStorage();
+    await reserved.allocate(0, 3 * page + 1);
+    await reserved.truncate(page);
+    expect(await reserved.allocatedBytes()).toBe(page);
+  });
+
   test("zeroing gives whole pages back, or keeps them", async () => {
     const storage = MemoryStorage.from(bytes(4 * page));
     expect(await storage.zero(page - 1, page + 2, { unmap: true })).toBe(true);

@@ -132,11 +132,7 @@ export class MemoryStorage implements Storage {
 
   async truncate(size: number): Promise<void> {
     this.#check(0, size);
-    if (size < this.#size) {
-      this.#clear(size, this.#size - size);
-      const { end } = pagesOver(0, size);
-      this.#allocated.delete(end, Infinity);
-    }
+    if (size < this.#size) this.#clear(size, this.#size - size);
     this.#size = size;
   }
 
