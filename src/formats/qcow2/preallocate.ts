@@ -51,6 +51,8 @@ export async function preallocateData(
     );
   }
   const clusters = (alignUp(to, clusterSize) - alignUp(from, clusterSize)) / clusterSize;
+  // Makes the file reach as far as clusters are in use.
+  await metadata.writeBack.flush(false);
   const lastUsed = await lastUsedCluster(metadata);
   const start = (lastUsed + 1) * clusterSize;
   // More than will be needed: no refcount block may have to be made in the middle of the data.
