@@ -20,9 +20,9 @@ export interface CompareOptions {
 export type Difference =
   /** The sizes differ, and the comparison is strict. */
   | { readonly kind: "size" }
-  /** A byte differs; `offset` is that of the sector-aligned run it is in, as QEMU reports it. */
+  /** The byte at guest offset `offset` differs. */
   | { readonly kind: "content"; readonly offset: number }
-  /** Allocated in one and not in the other (strict comparison only). */
+  /** Data, zeros or nothing in one and not the same in the other (strict comparison only). */
   | { readonly kind: "allocation"; readonly offset: number };
 
 /** The outcome of a comparison. */
@@ -76,7 +76,10 @@ async function findDifference(
 ): Promise<Difference | undefined> {
   const shared = Math.min(first.size, second.size);
   const total = Math.max(first.size, second.size);
-  const walks = { first: new Cursor(first, signal), second: new Cursor(second, signal) };
+  const walks = {
+    first: new Cursor(first, !strict, signal),
+    second: new Cursor(second, !strict, signal),
+  };
   const buffers = { first: new Uint8Array(chunkBytes), second: new Uint8Array(chunkBytes) };
   for (let at = 0; at < total;) {
     throwIfAborted(signal);
@@ -87,7 +90,7 @@ async function findDifference(
       one === undefined ? total : one.start + one.length,
       two === undefined ? total : two.start + two.length,
     );
-    if (strict && one !== undefined && two !== undefined && one.present !== two.present) {
+    if (strict && one !== undefined && two !== undefined && !sameStatus(one, two)) {
       return { kind: "allocation", offset: at };
     }
     // Past the end of one disk, and where both are known to be zeros, there is nothing to read twice.
@@ -110,6 +113,9 @@ async function findDifference(
   onProgress?.({ done: total, total });
   return undefined;
 }
+
+const sameStatus = (one: Extent, two: Extent): boolean =>
+  one.present === two.present && one.zero === two.zero && one.data === two.data;
 
 interface Side {
   readonly disk: Disk;
@@ -156,8 +162,8 @@ class Cursor {
   private readonly extents: AsyncGenerator<Extent>;
   private current: Extent | undefined;
 
-  constructor(disk: Disk, signal: AbortSignal | undefined) {
-    this.extents = disk.extents({ holes: true, signal });
+  constructor(disk: Disk, holes: boolean, signal: AbortSignal | undefined) {
+    this.extents = disk.extents({ holes, signal });
   }
 
   /** The extent that `at` is in; undefined past the end. Offsets must not go back. */

@@ -12,6 +12,8 @@ export interface OpenImageOptions {
   /** `qemu-img -U`: others may be writing. */
   readonly shared?: boolean | undefined;
   readonly barriers?: boolean;
+  /** Do not open the images behind it; what is behind reads as zeros. */
+  readonly ownLayerOnly?: boolean;
 }
 
 /**
@@ -19,7 +21,14 @@ export interface OpenImageOptions {
  * command line means what `qemu-img` would open.
  */
 export async function openImage(
-  { name, format, writable = false, shared = false, barriers }: OpenImageOptions,
+  {
+    name,
+    format,
+    writable = false,
+    shared = false,
+    barriers,
+    ownLayerOnly = false,
+  }: OpenImageOptions,
   { provider, codecs, signal }: CommandContext,
 ): Promise<Disk> {
   const lock: LockMode = shared ? "shared" : "exclusive";
@@ -29,8 +38,10 @@ export async function openImage(
     codecs,
     signal,
     ...(barriers !== undefined && { barriers }),
-    references: (reference, image) =>
-      provider.open(provider.resolve(reference.name, image.name), { writable: false, lock }),
+    references: ownLayerOnly
+      ? "ignore"
+      : (reference, image) =>
+          provider.open(provider.resolve(reference.name, image.name), { writable: false, lock }),
   };
   try {
     const storage = await provider.open(name, { writable, lock });
