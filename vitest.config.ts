@@ -1,5 +1,6 @@
 import { playwright } from "@vitest/browser-playwright";
 import { defineConfig, type TestProjectConfiguration } from "vitest/config";
+import manifest from "./package.json" with { type: "json" };
 import { findPeer } from "./tools/peers.ts";
 import { TotalsReporter } from "./tools/totals-reporter.ts";
 
@@ -46,7 +47,7 @@ const browser: TestProjectConfiguration = {
   // Without vite's remarks on vitest's own files.
   logLevel: "error",
   // Named here, so that vite does not come across them in mid-run and load the page anew.
-  optimizeDeps: { include: ["fast-check", "pako"] },
+  optimizeDeps: { include: ["fast-check", ...Object.keys(manifest.dependencies)] },
   test: {
     ...common,
     name: "browser",

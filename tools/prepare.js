@@ -23,7 +23,10 @@ function obstacle() {
 const reason = obstacle();
 if (reason === undefined) {
   const tsdown = fileURLToPath(new URL("../node_modules/tsdown/dist/run.mjs", import.meta.url));
-  const { status } = spawnSync(process.execPath, [tsdown], { cwd: root, stdio: "inherit" });
+  const { status } = spawnSync(process.execPath, [tsdown, "--log-level", "warn"], {
+    cwd: root,
+    stdio: "inherit",
+  });
   process.exitCode = status ?? 1;
 } else {
   console.error(`platter-img: dist/ is not built: ${reason}`);
