@@ -109,6 +109,14 @@ function pack(codec: Codec, data: Uint8Array): Uint8Array {
   return packed;
 }
 
+/** Of zlib, QEMU takes what fits; a zstd frame has to fit. */
+function expectOverlong(codec: Codec, packed: Uint8Array, start: Uint8Array): void {
+  if (codec.type === "zstd") return expectRefused(codec, packed, start.length);
+  const into = new Uint8Array(start.length);
+  codec.decompress(packed, into);
+  expect(same(into, start)).toBe(true);
+}
+
 function expectRefused(codec: Codec, packed: Uint8Array, length: number): void {
   let caught: unknown;
   try {
@@ -190,17 +198,17 @@ function testDecompress(codecs: Codecs, type: CompressionType): void {
     }
   });
 
-  test.each([1, 2, 511, 513, 4096])("refuses a stream that is %d bytes too long", async (more) => {
+  test.each([1, 2, 511, 513, 4096])("a stream that is %d bytes too long", async (more) => {
     const codec = await codecs.load(type);
     for (const make of Object.values(contents)) {
-      expectRefused(codec, pack(codec, make(512 + more)), 512);
+      expectOverlong(codec, pack(codec, make(512 + more)), make(512 + more).subarray(0, 512));
     }
-    expectRefused(codec, referenceText(type), 1023);
+    expectOverlong(codec, referenceText(type), text(1024).subarray(0, 1023));
   });
 
-  test("refuses a stream that unpacks to a hundred times the cluster", async () => {
+  test("a stream that unpacks to a hundred times the cluster", async () => {
     const codec = await codecs.load(type);
-    expectRefused(codec, pack(codec, new Uint8Array(512 * 100)), 512);
+    expectOverlong(codec, pack(codec, new Uint8Array(512 * 100)), new Uint8Array(512));
   });
 
   test.each([1, 2, 511, 4096])("refuses a stream that is %d bytes too short", async (fewer) => {

@@ -1,4 +1,4 @@
 export type { Codec, Codecs, CompressionType } from "./codec.ts";
 export { portableCodecs } from "./portable.ts";
-export { readZstdFrame } from "./zstd-frame.ts";
-export type { ZstdFrame } from "./zstd-frame.ts";
+export { portableZlib } from "./zlib.ts";
+export { decompressZstdFrames } from "./zstd.ts";

@@ -35,8 +35,8 @@ const defaultLevel = -1;
  * there is no `node:zlib`.
  *
  * The decoder writes straight into the caller's buffer and takes besides only its window of at most
- * 32 KiB, whatever the stream claims. A stream whose data is all there but whose end mark is cut off
- * is accepted, as QEMU accepts it.
+ * 32 KiB, whatever the stream claims. It stops when the cluster is full, as QEMU does: a stream whose
+ * end mark is cut off, or that would go on, is accepted.
  */
 export const portableZlib: Codec = {
   type: "zlib",
@@ -45,19 +45,14 @@ export const portableZlib: Codec = {
     zlibInflateInit2(stream, readWindowBits);
     try {
       feed(stream, packed, into);
-      let status = zlibInflate(stream, Z_FINISH);
-      if (status === Z_STREAM_END && stream.avail_out === 0) return;
-      const unfilled = stream.avail_out;
-      if (status !== Z_STREAM_END && status !== Z_DATA_ERROR && unfilled === 0) {
-        // All is there except the mark that ends the stream. Room for one byte more shows whether
-        // that mark is what follows, or data.
-        lend(stream, new Uint8Array(1));
-        status = zlibInflate(stream, Z_FINISH);
-        if (stream.avail_out === 0) throw damaged(packed, `it has more than ${into.length} bytes`);
-        if (status !== Z_DATA_ERROR) return;
+      const status = zlibInflate(stream, Z_FINISH);
+      // The cluster is full: whether the stream says that this is its end does not matter.
+      if (stream.avail_out === 0 && status !== Z_DATA_ERROR) return;
+      if (status === Z_DATA_ERROR) {
+        throw damaged(packed, stream.msg === "" ? "the stream is damaged" : stream.msg);
       }
-      if (status === Z_DATA_ERROR) throw damaged(packed, stream.msg || "the stream is damaged");
-      throw damaged(packed, `it ends after ${into.length - unfilled} of ${into.length} bytes`);
+      const filled = into.length - stream.avail_out;
+      throw damaged(packed, `it ends after ${filled} of ${into.length} bytes`);
     } finally {
       zlibInflateEnd(stream);
     }

@@ -33,15 +33,26 @@ export async function loadPortableZstd(): Promise<Codec> {
   }
   return {
     type: "zstd",
-    decompress: (packed, into) => decompressFrames(decoder, packed, into),
+    decompress: (packed, into) =>
+      decompressZstdFrames(packed, into, (frame, room) =>
+        // Naming the size keeps the decoder from believing the frame's own; its error codes are
+        // negative lengths, which end up as no data.
+        decoder.decode(frame, room),
+      ),
   };
 }
 
 /**
  * Decompresses frame after frame until `into` is full: a cluster may be packed as several, and QEMU
- * reads such.
+ * reads such; and what follows in its last sector may be the next cluster's first frame.
+ * `decodeFrame` gets one whole frame that is not empty, and how many bytes it may yield at most.
+ * Throws `E_CODEC`.
  */
-function decompressFrames(decoder: ZSTDDecoder, packed: Uint8Array, into: Uint8Array): void {
+export function decompressZstdFrames(
+  packed: Uint8Array,
+  into: Uint8Array,
+  decode: (frame: Uint8Array, room: number) => Uint8Array,
+): void {
   let at = 0;
   let filled = 0;
   while (filled < into.length) {
@@ -60,7 +71,10 @@ function decompressFrames(decoder: ZSTDDecoder, packed: Uint8Array, into: Uint8A
       throw damaged(packed, `it needs dictionary ${frame.dictionaryId}, and qcow2 has none`);
     }
     if (!frame.empty) {
-      const data = decodeFrame(decoder, packed, packed.subarray(at, at + frame.length), room);
+      const data = decodeOr(packed, () => decode(packed.subarray(at, at + frame.length), room));
+      if (data.length === 0 || data.length > room) {
+        throw damaged(packed, `it is damaged, or has more than the ${room} bytes that are missing`);
+      }
       into.set(data, filled);
       filled += data.length;
     }
@@ -68,25 +82,12 @@ function decompressFrames(decoder: ZSTDDecoder, packed: Uint8Array, into: Uint8A
   }
 }
 
-/** Decompresses one whole frame that is not empty to at most `room` bytes. */
-function decodeFrame(
-  decoder: ZSTDDecoder,
-  packed: Uint8Array,
-  frame: Uint8Array,
-  room: number,
-): Uint8Array {
-  let data: Uint8Array;
+function decodeOr(packed: Uint8Array, decode: () => Uint8Array): Uint8Array {
   try {
-    // Naming the size keeps the decoder from believing the frame's own.
-    data = decoder.decode(frame, room);
+    return decode();
   } catch (cause) {
     throw damaged(packed, "the decoder failed", cause);
   }
-  // The decoder's error codes are negative lengths, which end up as no data.
-  if (data.length === 0 || data.length > room) {
-    throw damaged(packed, `it is damaged, or has more than the ${room} bytes that are missing`);
-  }
-  return data;
 }
 
 function damaged(packed: Uint8Array, what: string, cause?: unknown): PlatterError {

@@ -5,7 +5,13 @@ import {
   zstdCompressSync,
   zstdDecompressSync,
 } from "node:zlib";
-import type { Codec, Codecs, CompressionType } from "../codec/index.ts";
+import {
+  decompressZstdFrames,
+  portableZlib,
+  type Codec,
+  type Codecs,
+  type CompressionType,
+} from "../codec/index.ts";
 import { PlatterError } from "../errors.ts";
 import { systemCode } from "./errors.ts";
 
@@ -26,31 +32,15 @@ const damaged = (type: CompressionType, reason: string, cause?: unknown): Platte
 
 const tooLarge = (error: unknown): boolean => systemCode(error) === "ERR_BUFFER_TOO_LARGE";
 
-/** Runs a decoder whose output may not exceed `into`, and checks that it filled it. */
-function decode(
-  type: CompressionType,
-  into: Uint8Array,
-  run: (limits: Limits) => Uint8Array,
-): void {
-  const size = into.length;
-  let output: Uint8Array;
-  try {
-    // With one byte to spare, output of the right length ends within the first buffer and is not
-    // copied; anything longer trips over maxOutputLength before a third one is made.
-    output = run({
-      maxOutputLength: Math.max(1, size),
-      chunkSize: Math.max(smallestChunk, size + 1),
-    });
-  } catch (error) {
-    if (tooLarge(error)) throw damaged(type, `it is longer than ${size} bytes`, error);
-    const reason = error instanceof Error ? error.message : String(error);
-    throw damaged(type, reason, error);
-  }
-  if (output.length !== size) {
-    throw damaged(type, `it has ${output.length} bytes where ${size} are expected`);
-  }
-  into.set(output);
-}
+/**
+ * Limits for a decoder that may yield `size` bytes. With one byte to spare, output of the right length
+ * ends within the first buffer and is not copied; anything longer trips over maxOutputLength before a
+ * third one is made.
+ */
+const upTo = (size: number): Limits => ({
+  maxOutputLength: Math.max(1, size),
+  chunkSize: Math.max(smallestChunk, size + 1),
+});
 
 /** Runs an encoder; undefined when the result would reach `limit`. */
 function encode(limit: number, run: (limits: Limits) => Uint8Array): Uint8Array | undefined {
@@ -67,11 +57,21 @@ function encode(limit: number, run: (limits: Limits) => Uint8Array): Uint8Array 
 const zlibCodec: Codec = {
   type: "zlib",
   decompress(packed, into) {
-    decode("zlib", into, (limits) =>
+    let output: Uint8Array;
+    try {
       // Other writers use windows up to 32 KiB. A stream whose end mark is missing is judged by its
       // length alone, as QEMU does.
-      inflateRawSync(packed, { ...limits, windowBits: 15, finishFlush: constants.Z_SYNC_FLUSH }),
-    );
+      const finishFlush = constants.Z_SYNC_FLUSH;
+      output = inflateRawSync(packed, { ...upTo(into.length), windowBits: 15, finishFlush });
+    } catch (error) {
+      // node:zlib cannot stop in the middle of a stream that goes on after the cluster is full.
+      if (tooLarge(error)) return portableZlib.decompress(packed, into);
+      throw damaged("zlib", error instanceof Error ? error.message : String(error), error);
+    }
+    if (output.length !== into.length) {
+      throw damaged("zlib", `it has ${output.length} bytes where ${into.length} are expected`);
+    }
+    into.set(output);
   },
   compress: (data, limit, level = constants.Z_DEFAULT_COMPRESSION) =>
     encode(limit, (limits) =>
@@ -86,7 +86,7 @@ const zlibCodec: Codec = {
 const zstdCodec: Codec = {
   type: "zstd",
   decompress(packed, into) {
-    decode("zstd", into, (limits) => zstdDecompressSync(packed, limits));
+    decompressZstdFrames(packed, into, (frame, room) => zstdDecompressSync(frame, upTo(room)));
   },
   compress: (data, limit, level = constants.ZSTD_CLEVEL_DEFAULT) =>
     encode(limit, (limits) =>
