@@ -1,5 +1,6 @@
 import type { CompressionType } from "../codec/index.ts";
 import type { Storage } from "../storage/index.ts";
+import type { CheckImageOptions, CheckReport } from "./check.ts";
 import type { Mapping } from "./mapping.ts";
 
 /** How an image names the image behind it. */
@@ -42,6 +43,8 @@ export interface Image extends Mapping {
    * are not reused for anything else until the returned function is called.
    */
   lease?(): () => void;
+  /** Looks for inconsistencies, changing nothing. Absent: the format has none to look for. */
+  check?(options: CheckImageOptions): Promise<CheckReport>;
   /** Releases what the image holds; does not close the storage. */
   close(): Promise<void>;
 }

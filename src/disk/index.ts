@@ -1,3 +1,4 @@
+export type { CheckImageOptions, CheckProblem, CheckReport } from "./check.ts";
 export { Disk } from "./disk.ts";
 export type { Extent, ExtentOptions } from "./extents.ts";
 export type {

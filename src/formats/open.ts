@@ -17,8 +17,12 @@ export interface DiskOptions {
   readonly writable?: boolean;
   /** The format; found out from the first bytes when absent. */
   readonly format?: string | undefined;
-  /** What happens when an image names another file; `"deny"` (the default) throws `E_REFERENCE_DENIED`. */
-  readonly references?: "deny" | ReferenceResolver;
+  /**
+   * What happens when an image names another file: `"deny"` (the default) throws
+   * `E_REFERENCE_DENIED`; `"ignore"` opens the image alone, for looking at its structure: what is
+   * behind it reads as zeros.
+   */
+  readonly references?: "deny" | "ignore" | ReferenceResolver;
   /** Deepest backing chain that is followed; default 200. */
   readonly maxDepth?: number;
   readonly codecs?: Codecs;
@@ -67,7 +71,7 @@ async function openLayer(
       ...(options.cacheSize !== undefined && { cacheSize: options.cacheSize }),
     });
     const backing =
-      image.backing === undefined
+      image.backing === undefined || options.references === "ignore"
         ? undefined
         : await openBacking(image.backing, storage, options, [...above, storage]);
     return new Disk(image, backing, options.codecs);
@@ -84,7 +88,7 @@ async function openBacking(
   above: readonly Storage[],
 ): Promise<Disk> {
   const { references = "deny" } = options;
-  if (references === "deny") {
+  if (references === "deny" || references === "ignore") {
     throw new PlatterError(
       "E_REFERENCE_DENIED",
       `${image.name}: the image needs its backing file "${reference.name}", which the open policy ` +
@@ -92,8 +96,20 @@ async function openBacking(
       { file: image.name, field: "backing file", value: reference.name },
     );
   }
-  const storage = await references(reference, image);
-  return openLayer(storage, { ...options, format: reference.format, writable: false }, above);
+  try {
+    const storage = await references(reference, image);
+    const below = { ...options, format: reference.format, writable: false };
+    return await openLayer(storage, below, above);
+  } catch (error) {
+    throw asBackingError(error);
+  }
+}
+
+/** Puts QEMU's words for "it is the backing file" in front of QEMU's words for the error. */
+function asBackingError(error: unknown): unknown {
+  if (!(error instanceof PlatterError) || error.code === "E_ABORTED") return error;
+  const qemu = `Could not open backing file: ${error.details.qemu ?? error.message}`;
+  return new PlatterError(error.code, error.message, { ...error.details, qemu });
 }
 
 /** An image that is behind itself would be read for ever. */

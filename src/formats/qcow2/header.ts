@@ -23,8 +23,8 @@ export const version3Length = 112;
 const minimumVersion3Length = 104;
 /** Longest backing file name. */
 const maxBackingName = 1023;
-/** Smallest cluster size at which QEMU adds the feature name table. */
-const featureTableClusterSize = 4096;
+/** QEMU adds the feature name table to images whose clusters are larger than this. */
+const featureTableThreshold = 4096;
 
 /** The image header (specification, "Header" and "Additional fields"). */
 export const headerStructure = new Structure("Header", {
@@ -236,7 +236,7 @@ function backingName(
 
 /**
  * The first cluster of an image, in QEMU's layout: header, extensions in their fixed order, feature
- * name table (version 3, clusters of 4 KiB or more), backing file name. The fields that say where
+ * name table (version 3, clusters of more than 4 KiB), backing file name. The fields that say where
  * things are inside the cluster are filled in here.
  *
  * Throws `E_NO_SPACE` when it does not fit into one cluster.
@@ -251,7 +251,7 @@ export function encodeHeader(header: Header, file: string): Uint8Array {
     ? [...knownFeatures, { kind: FeatureKind.incompatible, bit: 62, name: unfinishedName }]
     : knownFeatures;
   const named: Extension[] =
-    version3 && clusterSize >= featureTableClusterSize
+    version3 && clusterSize > featureTableThreshold
       ? [{ type: ExtensionType.featureNames, data: encodeFeatureNames(names) }]
       : unfinished
         ? [{ type: ExtensionType.featureNames, data: encodeFeatureNames(names.slice(-1)) }]

@@ -1,7 +1,15 @@
 import { divideUp } from "../../bytes/index.ts";
-import { Leases, type BackingReference, type Image, type Runs } from "../../disk/index.ts";
+import {
+  Leases,
+  type BackingReference,
+  type CheckImageOptions,
+  type CheckReport,
+  type Image,
+  type Runs,
+} from "../../disk/index.ts";
 import type { CompressionType } from "../../codec/index.ts";
 import type { Storage } from "../../storage/index.ts";
+import { Checker } from "./check.ts";
 import { compatible, incompatible } from "./features.ts";
 import { compressionTypes } from "./header.ts";
 import { Qcow2Mapping } from "./mapping.ts";
@@ -84,6 +92,11 @@ export class Qcow2Image implements Image {
       if ((await refcounts.count(i)) !== 0) used++;
     }
     return used >= threshold;
+  }
+
+  async check(options: CheckImageOptions): Promise<CheckReport> {
+    await this.metadata.loadRefcounts();
+    return new Checker(this.metadata, options).run();
   }
 
   async close(): Promise<void> {

@@ -33,6 +33,6 @@ export function invalid(
     field,
     offset,
     value,
-    qemu: `Could not open '${file}': ${text}`,
+    qemu: text,
   });
 }

@@ -43,6 +43,11 @@ export class L1Table {
     );
   }
 
+  /** All 64 bits of entry `index`. */
+  raw(index: number): bigint {
+    return this.view.getBigUint64(index * entrySize);
+  }
+
   /** Points entry `index` at a table of its own. */
   set(index: number, l2Offset: number): void {
     const at = index * entrySize;
