@@ -27,26 +27,27 @@ function literal(node: unknown): string | undefined {
     : undefined;
 }
 
-const referring = new Set([
-  "ImportDeclaration",
-  "ExportAllDeclaration",
-  "ExportNamedDeclaration",
-  "ImportExpression",
-  "TSImportType",
-]);
-
 /** Every module that a TypeScript source names, types included. Throws when it cannot be parsed. */
 export function moduleReferences(file: string, text: string): ModuleReference[] {
-  const { program, errors } = parseSync(file, text, { sourceType: "module" });
-  const [error] = errors;
+  const parsed = parseSync(file, text, { sourceType: "module" });
+  const [error] = parsed.errors;
   if (error !== undefined) throw new Error(`${file}: ${error.message}`);
   const references: ModuleReference[] = [];
-  walk(program, (node) => {
-    if (!referring.has(String(node["type"]))) return;
-    // An export without "from" names no module.
-    if (node["type"] === "ExportNamedDeclaration" && node["source"] === null) return;
-    const line = text.slice(0, Number(node["start"])).split("\n").length;
-    references.push({ specifier: literal(node["source"]), line });
-  });
+  const add = (specifier: string | undefined, start: number): void => {
+    references.push({ specifier, line: text.slice(0, start).split("\n").length });
+  };
+  const { staticImports, staticExports } = parsed.module;
+  for (const { moduleRequest } of staticImports) add(moduleRequest.value, moduleRequest.start);
+  for (const { moduleRequest } of staticExports.flatMap(({ entries }) => entries)) {
+    if (moduleRequest !== null) add(moduleRequest.value, moduleRequest.start);
+  }
+  // The tree is costly to build, and only these have to be looked for in it.
+  if (/\bimport\s*[(.]/.test(text)) {
+    walk(parsed.program, (node) => {
+      if (node["type"] === "ImportExpression" || node["type"] === "TSImportType") {
+        add(literal(node["source"]), Number(node["start"]));
+      }
+    });
+  }
   return references;
 }

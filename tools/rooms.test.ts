@@ -65,6 +65,24 @@ describe("rooms", () => {
     ],
     ["a later room as a type", "src/codec/x.ts", 'type A = import("../disk/index.ts").A;', "later"],
     ["a later room, lazily", "src/codec/x.ts", 'await import("../cli/index.ts");', "a later room"],
+    [
+      "a later room after a comment",
+      "src/codec/x.ts",
+      'await import(/* */ "../cli/x.ts");',
+      "later",
+    ],
+    [
+      "a later room's name, re-exported",
+      "src/codec/x.ts",
+      'export { a, b } from "../disk/index.ts";',
+      "l",
+    ],
+    [
+      "a later room's all, re-exported",
+      "src/codec/x.ts",
+      'export type * from "../disk/index.ts";',
+      "l",
+    ],
     ["a later room, re-exported", "src/codec/x.ts", 'export * from "../disk/index.ts";', "later"],
     [
       "a later room, in a test",

@@ -36,11 +36,20 @@ export function totalsLine({ passed, failed, skipped }: Totals): string {
   return skipped === 0 ? line : `${line}, ${skipped} skipped`;
 }
 
-/** Ends vitest's output with one plain line of totals, for people and programs. */
+/**
+ * Ends vitest's output with one plain line of totals, for people and programs. Before it stand the
+ * notes, on what this run left out.
+ */
 export class TotalsReporter implements Reporter {
+  readonly #notes: readonly string[];
+
+  constructor(notes: readonly string[] = []) {
+    this.#notes = notes;
+  }
+
   onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): void {
-    const line = totalsLine(countTests(modules, unhandledErrors.length));
+    const lines = [...this.#notes, totalsLine(countTests(modules, unhandledErrors.length))];
     // Not now: other reporters have something to say yet, and the line has to be the last.
-    process.once("exit", () => writeSync(process.stdout.fd, `\n${line}\n`));
+    process.once("exit", () => writeSync(process.stdout.fd, `\n${lines.join("\n")}\n`));
   }
 }
