@@ -23,7 +23,7 @@ const chunks = output.filter((item) => item.type === "chunk");
 const sizeOf = (some: typeof chunks): number =>
   some.reduce((sum, { code }) => sum + gzipSync(code, { level: 9 }).length, 0);
 const entry = chunks.filter(({ isEntry }) => isEntry);
-const initial = new Set(entry.flatMap(({ fileName, imports }) => [fileName, ...imports]));
+const initial = new Set(entry.flatMap(({ fileName, imports }) => imports.concat(fileName)));
 const sizes = {
   "with the page": sizeOf(chunks.filter(({ fileName }) => initial.has(fileName))),
   "when needed": sizeOf(chunks.filter(({ fileName }) => !initial.has(fileName))),
