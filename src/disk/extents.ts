@@ -33,7 +33,8 @@ export interface ExtentOptions {
   readonly end?: number;
   /**
    * Look for holes of the storage in everything mapped as data. Default: only where QEMU looks, in
-   * raw images and those with preallocated metadata.
+   * raw images and those with preallocated metadata; and, as there, what is mapped past the end of
+   * the storage passes for zeros then.
    */
   readonly holes?: boolean;
   readonly signal?: AbortSignal | undefined;
@@ -173,7 +174,7 @@ async function* below(
 
 /** Splits guest bytes that are stored at `host` by the holes of the storage. */
 function* stored(
-  { disk, depth }: Layer,
+  { disk, depth, holes }: Layer,
   start: number,
   end: number,
   host: number,
@@ -182,7 +183,7 @@ function* stored(
   for (let at = start; at < end;) {
     const offset = host + (at - start);
     const extent =
-      offset >= storage.size ? { end: Infinity, data: false } : storage.extent?.(offset);
+      offset >= storage.size ? { end: Infinity, data: holes } : storage.extent?.(offset);
     const zero = extent !== undefined && !extent.data;
     const stop = Math.min(end, extent === undefined ? end : at + (extent.end - offset));
     yield {

@@ -52,7 +52,12 @@ export class Allocator {
     const first = offset / this.geometry.clusterSize;
     for (;;) {
       let free = 0;
-      while (free < count && (await this.refcounts.count(first + free)) === 0) free++;
+      while (free < count) {
+        const index = first + free;
+        const used = this.refcounts.cachedCount(index) ?? (await this.refcounts.count(index));
+        if (used !== 0) break;
+        free++;
+      }
       if (await this.change(first, free, 1)) return free;
     }
   }
@@ -150,27 +155,19 @@ export class Allocator {
     if (from < to) this.refcounts.blocks.touch(block);
   }
 
-  /** Index of the first of `count` free contiguous clusters; the search goes on after them. */
-  private async findFree(count: number): Promise<number> {
+  /** Index of the first of so many free contiguous clusters; the search goes on after them. */
+  private async findFree(clusters: number): Promise<number> {
     let run = 0;
-    while (run < count) {
+    while (run < clusters) {
       const index = this.firstFree++;
-      run = (await this.isFree(index)) ? run + 1 : 0;
+      const count = this.refcounts.cachedCount(index) ?? (await this.refcounts.count(index));
+      run = count === 0 ? run + 1 : 0;
     }
-    const first = this.firstFree - count;
+    const first = this.firstFree - clusters;
     if (this.firstFree * this.geometry.clusterSize > Number.MAX_SAFE_INTEGER) {
       throw this.tooLarge(first * this.geometry.clusterSize);
     }
     return first;
-  }
-
-  private isFree(index: number): boolean | Promise<boolean> {
-    const { refcountsPerBlock, refcountOrder } = this.geometry;
-    const offset = this.refcounts.blockOffset(index);
-    if (offset === 0) return true;
-    const block = this.refcounts.blocks.get(offset);
-    if (block === undefined) return this.refcounts.count(index).then((count) => count === 0);
-    return getRefcount(block.view, index % refcountsPerBlock, refcountOrder) === 0;
   }
 
   /**

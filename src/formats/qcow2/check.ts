@@ -232,7 +232,9 @@ export class Checker {
       const hasBlock = this.isReadable(refcounts.blockOffset(first));
       if (!hasBlock && !this.references.mayHave(first, end)) continue;
       for (let index = first; index < end; index++) {
-        const stored = hasBlock ? await refcounts.count(index) : 0;
+        const stored = hasBlock
+          ? (refcounts.cachedCount(index) ?? (await refcounts.count(index)))
+          : 0;
         const counted = this.references.get(index);
         if (stored > 0 || counted > 0) highest = index;
         if (stored === counted) continue;
@@ -307,7 +309,8 @@ export class Checker {
   private async storedCount(offset: number): Promise<number> {
     const { geometry, refcounts } = this.metadata;
     const index = Math.floor(offset / geometry.clusterSize);
-    return this.isReadable(refcounts.blockOffset(index)) ? refcounts.count(index) : 0;
+    if (!this.isReadable(refcounts.blockOffset(index))) return 0;
+    return refcounts.cachedCount(index) ?? (await refcounts.count(index));
   }
 
   private report(problem: CheckProblem): void {

@@ -89,7 +89,7 @@ export class Qcow2Image implements Image {
     const end = divideUp(this.storage.size, this.clusterSize);
     let used = 0;
     for (let i = 0; i < end && used < threshold; i++) {
-      if ((await refcounts.count(i)) !== 0) used++;
+      if ((refcounts.cachedCount(i) ?? (await refcounts.count(i))) !== 0) used++;
     }
     return used >= threshold;
   }

@@ -35,6 +35,10 @@ export async function open(storage: Storage, options: FormatOpenOptions): Promis
     headerIsLive: true,
     barriers: options.barriers ?? true,
   });
+  // What nobody here keeps up to date must not be believed afterwards.
+  if (header.fields.autoclear_features !== 0n) {
+    await metadata.updateHeader({ autoclear_features: 0n });
+  }
   return new Qcow2Image(metadata, backing);
 }
 

@@ -46,12 +46,20 @@ export class Refcounts {
     return offset === 0 ? undefined : this.blocks.load(offset);
   }
 
-  /** The refcount of cluster `index`. */
-  async count(index: number): Promise<number> {
-    const block = this.cachedBlock(index) ?? (await this.block(index));
-    if (block === undefined) return 0;
+  /** The refcount of cluster `index`, if it can be told without reading. */
+  cachedCount(index: number): number | undefined {
+    const offset = this.blockOffset(index);
+    if (offset === 0) return 0;
+    const block = this.blocks.get(offset);
+    if (block === undefined) return undefined;
     const { refcountsPerBlock, refcountOrder } = this.geometry;
     return getRefcount(block.view, index % refcountsPerBlock, refcountOrder);
+  }
+
+  /** The refcount of cluster `index`. Loops over many use {@link Refcounts.cachedCount} first. */
+  async count(index: number): Promise<number> {
+    await this.block(index);
+    return this.cachedCount(index) ?? 0;
   }
 
   /** Index of the last entry of the table that is in use; 0 when none is. */

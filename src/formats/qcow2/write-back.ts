@@ -19,7 +19,7 @@ export class WriteBack {
   private readonly storage: WritableStorage;
   private readonly metadata: WritableMetadata;
   /** Clusters to be released once no L2 entry in the storage points to them. */
-  private pending: Release[] = [];
+  private pending: Array<{ -readonly [K in keyof Release]: Release[K] }> = [];
 
   /**
    * Whether steps are kept apart by flushes of the storage. Without, the order holds against the
@@ -35,7 +35,22 @@ export class WriteBack {
 
   /** Takes note of clusters that have lost a reference. */
   releaseLater(release: Release): void {
-    this.pending.push(release);
+    const last = this.pending.at(-1);
+    if (last !== undefined && this.continues(last, release)) last.length += release.length;
+    else this.pending.push({ ...release });
+  }
+
+  /** Whole clusters in a row are released in one go. A packed one counts by itself. */
+  private continues(last: Release, next: Release): boolean {
+    const { clusterSize } = this.metadata.geometry;
+    return (
+      last.offset + last.length === next.offset &&
+      last.ready === next.ready &&
+      last.punch === next.punch &&
+      next.offset % clusterSize === 0 &&
+      last.length % clusterSize === 0 &&
+      next.length % clusterSize === 0
+    );
   }
 
   /** Runs steps 1 to 4. `durable`: end with everything on stable storage. */
@@ -50,10 +65,12 @@ export class WriteBack {
         l1.bytes.subarray(from * entrySize, to * entrySize),
       );
     }
-    const releases = this.pending.filter(({ ready }) => ready());
+    const releases: Release[] = [];
+    const waiting: typeof this.pending = [];
+    for (const release of this.pending) (release.ready() ? releases : waiting).push(release);
     if (durable) await this.storage.flush();
     else if (releases.length > 0) await this.barrier();
-    this.pending = this.pending.filter((release) => !releases.includes(release));
+    this.pending = waiting;
     for (const release of releases) await this.release(release);
   }
 

@@ -22,6 +22,7 @@ import type { WritableMetadata } from "./metadata.ts";
 import { giveBack, link, reserve, tableFor, type Link } from "./reservation.ts";
 import { resize } from "./resize.ts";
 import type { Table } from "./tables.ts";
+import type { Release } from "./write-back.ts";
 
 /**
  * The write verbs of a qcow2 image: they find and make places for guest clusters and switch the L2
@@ -160,6 +161,7 @@ export class Qcow2Writer implements ImageWriter {
   ): Promise<void> {
     const { clusterSize, l2Entries } = this.metadata.geometry;
     const table = await tableFor(this.metadata, start);
+    const ready = this.leases.advance();
     for (let at = start; at < end; at += clusterSize) {
       const index = Math.floor(at / clusterSize) % l2Entries;
       const [upper, lower] = entry(table, index);
@@ -170,22 +172,25 @@ export class Qcow2Writer implements ImageWriter {
         ((upper | oldUpper) & compressedBit) === 0 &&
         upper === oldUpper &&
         (lower | zeroBit) === (oldLower | zeroBit);
-      if (!keeps) this.releaseEntry(table, index, true);
+      if (!keeps) this.releaseEntry(table, index, { punch: true, ready });
       setEntry(this.metadata.l2, table, index, upper, lower);
     }
     await this.relieve();
   }
 
   private async link(links: readonly Link[]): Promise<void> {
-    await link(this.metadata, links, (table, index) => this.releaseEntry(table, index, false));
+    const ready = this.leases.advance();
+    await link(this.metadata, links, (table, index) => {
+      this.releaseEntry(table, index, { punch: false, ready });
+    });
     await this.relieve();
   }
 
   /** Lets go, once that is safe, of what an entry refers to. */
-  private releaseEntry(table: Table, index: number, punch: boolean): void {
+  private releaseEntry(table: Table, index: number, how: Pick<Release, "punch" | "ready">): void {
     const range = referenced(table, index, this.metadata.geometry);
     if (range === undefined) return;
-    this.metadata.writeBack.releaseLater({ ...range, punch, ready: this.leases.advance() });
+    this.metadata.writeBack.releaseLater({ ...range, ...how });
   }
 
   /** Writes dirty tables out when they take up too much memory. */
