@@ -26,17 +26,23 @@ export function qemuProgress(options: {
   readonly enabled: boolean;
   /** Percentage points between two prints. */
   readonly step: number;
-  /** Print the end once more when it has been reached, as `convert` does. */
-  readonly repeatEnd: boolean;
+  /** Print the start at once, and the end twice, as `convert` does. */
+  readonly eager: boolean;
 }): ProgressDisplay {
-  const { stdout, stderr, enabled, step, repeatEnd } = options;
+  const { stdout, stderr, enabled, step, eager } = options;
+  let started = false;
   let current = 0;
   let printed = 0;
   const print = (): void => {
     printed = current;
     if (enabled) stdout.write(`${qemuPercent(current)}\r`);
   };
+  const start = (): void => {
+    if (!started) print();
+    started = true;
+  };
   const move = (percent: number): void => {
+    start();
     // QEMU counts in single precision.
     const next = Math.fround(Math.min(percent, 100));
     if (next === current) return;
@@ -44,12 +50,12 @@ export function qemuProgress(options: {
     const moved = current > printed + step || current < printed - step;
     if (moved || current === 100 || current === 0) print();
   };
-  print();
+  if (eager) start();
   return {
     update: ({ done, total }) => move(total === 0 ? 100 : (100 * done) / total),
     finish: () => {
       if (current !== 100) move(100);
-      if (repeatEnd) print();
+      if (eager) print();
     },
     end: () => {
       if (enabled) stdout.write("\n");

@@ -51,8 +51,8 @@ export interface Session {
 export interface ProgressLook {
   /** Percentage points between two prints. */
   readonly step: number;
-  /** Whether the end is printed twice. */
-  readonly repeatEnd: boolean;
+  /** Whether the start is printed before anything is opened, and the end twice. */
+  readonly eager: boolean;
 }
 
 /** Makes the session of a run. */

@@ -73,8 +73,8 @@ export const checkCommand: CommandSpec = {
 };
 
 async function run(parsed: Parsed, session: Session): Promise<number> {
-  const json = wantsJson(parsed);
   const name = singleOperand(parsed);
+  const json = wantsJson(parsed);
   checkSourceCache(parsed.value("sourceCache"));
   const options: CheckOptions = {
     name,
@@ -102,7 +102,7 @@ async function examine(
   const check = await session.services.command("check");
   try {
     if (session.face === "qemu") return await check(options, await session.context());
-    return await session.withProgress(parsed, { step: 1, repeatEnd: false }, async (display) => {
+    return await session.withProgress(parsed, { step: 1, eager: false }, async (display) => {
       const report = await check(options, await session.context(display.update));
       display.finish();
       return report;

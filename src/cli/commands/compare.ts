@@ -85,21 +85,17 @@ async function run(parsed: Parsed, session: Session): Promise<number> {
   const compare = await session.services.command("compare");
   session.exitCodeOnError = EXIT_OPEN;
   checkSourceCache(parsed.value("sourceCache"));
-  const result = await session.withProgress(
-    parsed,
-    { step: 2, repeatEnd: false },
-    async (display) => {
-      const context = await session.context((progress) => {
-        // The first sign of progress tells that both images are open.
-        session.exitCodeOnError = EXIT_READ;
-        display.update(progress);
-      });
-      const compared = await compare(options, context);
-      if (compared.identical) display.finish();
-      if (!parsed.has("quiet")) show(compared, parsed.has("json"), session);
-      return compared;
-    },
-  );
+  const result = await session.withProgress(parsed, { step: 2, eager: false }, async (display) => {
+    const context = await session.context((progress) => {
+      // The first sign of progress tells that both images are open.
+      session.exitCodeOnError = EXIT_READ;
+      display.update(progress);
+    });
+    const compared = await compare(options, context);
+    if (compared.identical) display.finish();
+    if (!parsed.has("quiet")) show(compared, parsed.has("json"), session);
+    return compared;
+  });
   return result.identical ? 0 : 1;
 }
 

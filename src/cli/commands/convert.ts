@@ -204,6 +204,7 @@ async function run(parsed: Parsed, session: Session): Promise<number> {
       "Must specify image file name",
     );
   }
+  checkSources(parsed.value("backing"), sources);
   checkSourceCache(parsed.value("sourceCache"));
   const sync = needsSync(parsed.value("cache"));
   const format = writableFormat(formats, targetFormat, undefined);
@@ -211,7 +212,8 @@ async function run(parsed: Parsed, session: Session): Promise<number> {
     name: parsed.value("backing"),
     format: parsed.value("backingFormat"),
   });
-  checkBacking(backing, sources, parsed);
+  checkSources(backing?.name, sources);
+  checkBacking(backing, parsed);
   const sourceFormat = parsed.value("format");
   const sparseSize = parsed.value("sparseSize");
   await copy(
@@ -254,20 +256,21 @@ function checkCombinations(parsed: Parsed): void {
   }
 }
 
-function checkBacking(
-  backing: ConvertOptions["backing"],
-  sources: readonly string[],
-  parsed: Parsed,
-): void {
-  if (backing === undefined) return;
+/** Several sources and a backing file `name` do not go together. */
+function checkSources(name: string | undefined, sources: readonly string[]): void {
+  if (name === undefined) return;
   if (sources.length > 1) {
     throw argumentError(
       "backing file",
-      backing.name,
+      name,
       "A target made of several sources cannot have a backing file.",
       "Having a backing file for the target makes no sense when concatenating multiple input images",
     );
   }
+}
+
+function checkBacking(backing: ConvertOptions["backing"], parsed: Parsed): void {
+  if (backing === undefined) return;
   if (parsed.has("targetIsZero")) {
     throw argumentError(
       "--target-is-zero",
@@ -290,7 +293,7 @@ async function copy(options: ConvertOptions, parsed: Parsed, session: Session): 
   const { now } = session.environment;
   const start = now();
   const convert = await session.services.command("convert");
-  const look = { step: 1, repeatEnd: true };
+  const look = { step: 1, eager: true };
   const result = await session.withProgress(parsed, look, async (display) => {
     const done = await convert(options, await session.context(display.update));
     display.finish();

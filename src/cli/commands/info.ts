@@ -47,8 +47,8 @@ export const infoCommand: CommandSpec = {
 };
 
 async function run(parsed: Parsed, session: Session): Promise<number> {
-  const json = wantsJson(parsed);
   const name = singleOperand(parsed);
+  const json = wantsJson(parsed);
   const chain = parsed.has("backingChain");
   const options: InfoOptions = {
     name,

@@ -65,8 +65,8 @@ interface Listing {
 }
 
 async function run(parsed: Parsed, session: Session): Promise<number> {
-  const json = wantsJson(parsed);
   const name = singleOperand(parsed);
+  const json = wantsJson(parsed);
   const start = parsed.value("start");
   const maxLength = parsed.value("maxLength");
   const options: MapOptions = {
