@@ -93,7 +93,7 @@ describe("readSize", () => {
     fc.assert(
       fc.property(
         fc.bigInt(0n, 2n ** 64n - 1n),
-        fc.constantFrom("", ..."bBkKmMgGtTpPeE"),
+        fc.constantFrom("", ..."bBkKmMgGtTpPeE".split("")),
         (number, suffix) => {
           const value = number << BigInt(Math.max(0, "bkmgtpe".indexOf(suffix.toLowerCase())) * 10);
           const expected = value < 2n ** 64n ? value : "range";

@@ -19,7 +19,7 @@ export interface Environment {
   readonly stderr: Output;
   readonly variables: Readonly<Record<string, string | undefined>>;
   /** Milliseconds since some moment; never goes back. */
-  now(): number;
+  readonly now: () => number;
   /** Calls `listener` on each such signal until the returned function is called. */
   onSignal(name: SignalName, listener: () => void): () => void;
   /** Ends the process at once. */

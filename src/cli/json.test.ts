@@ -1,6 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { jsonLine, plainJson, qemuJson, qemuKeyOrder } from "./json.ts";
+import { type JsonValue, jsonLine, plainJson, qemuJson, qemuKeyOrder } from "./json.ts";
+
+function toJson(text: string): JsonValue {
+  const value: JsonValue = JSON.parse(text);
+  return value;
+}
 
 describe("JSON", () => {
   it("writes whole numbers with all digits", () => {
@@ -25,10 +30,10 @@ describe("JSON", () => {
 
   it("can be read back", () => {
     fc.assert(
-      fc.property(fc.jsonValue({ noUnicodeString: false }), (value) => {
+      fc.property(fc.jsonValue(), (value) => {
         const text = JSON.stringify(value);
         for (const write of [qemuJson, plainJson, jsonLine]) {
-          expect(JSON.parse(write(JSON.parse(text)))).toEqual(JSON.parse(text));
+          expect(JSON.parse(write(toJson(text)))).toEqual(JSON.parse(text));
         }
       }),
     );

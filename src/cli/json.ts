@@ -99,7 +99,7 @@ function quote(text: string, style: Style): string {
 export function qemuKeyOrder(keys: readonly string[]): string[] {
   return keys
     .map((key, index) => ({ key, index, bucket: qemuHash(key) % 512 }))
-    .sort((a, b) => a.bucket - b.bucket || b.index - a.index)
+    .toSorted((a, b) => a.bucket - b.bucket || b.index - a.index)
     .map(({ key }) => key);
 }
 

@@ -1,5 +1,6 @@
 import { parseSize } from "./contract.ts";
 import { checkOptionList } from "./format-options.ts";
+import type { Parsed } from "./parse.ts";
 import type { Session } from "./session.ts";
 import type { OptionSpec } from "./spec.ts";
 import { argumentError } from "./usage.ts";
@@ -162,10 +163,7 @@ export function sizeCheck(what: string): (value: string, session: Session) => vo
 }
 
 /** Whether the output is JSON, by `--output` and `--json`. */
-export function wantsJson(parsed: {
-  has(id: string): boolean;
-  value(id: string): string | undefined;
-}): boolean {
+export function wantsJson(parsed: Pick<Parsed, "has" | "value">): boolean {
   const output = parsed.value("output");
   if (output !== undefined && output !== "human" && output !== "json") {
     throw argumentError(

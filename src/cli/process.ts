@@ -27,7 +27,7 @@ function streamOutput(stream: NodeJS.WriteStream): Output {
     closed = true;
   });
   return {
-    isTerminal: stream.isTTY === true,
+    isTerminal: stream.isTTY,
     get columns() {
       return stream.columns ?? 80;
     },

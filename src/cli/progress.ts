@@ -5,13 +5,13 @@ import { jsonLine } from "./json.ts";
 
 /** Shows how far an operation has come. */
 export interface ProgressDisplay {
-  update(progress: Progress): void;
+  readonly update: (progress: Progress) => void;
   /** The operation is complete. */
-  finish(): void;
+  readonly finish: () => void;
   /** The operation has ended, well or not; nothing is shown after that. */
-  end(): void;
+  readonly end: () => void;
   /** The user asks how far it is (SIGUSR1). */
-  ask(): void;
+  readonly ask: () => void;
 }
 
 /** The percentage as qemu-img prints it. */

@@ -6,8 +6,12 @@ export function defaultServices(): Services {
   const absent = (what: string): PlatterError =>
     new PlatterError("E_UNSUPPORTED", `This build does not contain ${what}.`);
   return {
-    command: async (name) => Promise.reject(absent(`the command ${name}`)),
-    surroundings: async () => Promise.reject(absent("a way to open files")),
+    command: async (name) => {
+      throw absent(`the command ${name}`);
+    },
+    surroundings: async () => {
+      throw absent("a way to open files");
+    },
     formats: async () => ({
       names: ["qcow2", "raw"],
       isWritable: (format) => format === "raw" || format === "qcow2",

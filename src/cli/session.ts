@@ -26,13 +26,13 @@ export interface Session {
   /** Errors are reported as JSON. */
   jsonErrors: boolean;
   /** Writes to stdout. */
-  print(text: string): void;
+  readonly print: (text: string) => void;
   /** Writes a line to stderr as it is. */
-  note(line: string): void;
+  readonly note: (line: string) => void;
   /** Says something that is not an error, on stderr. */
-  warn(message: string): void;
+  readonly warn: (message: string) => void;
   /** A name from an image or the user, fit for the output it goes to. */
-  safe(name: string): string;
+  readonly safe: (name: string) => string;
   readonly paint: Painter;
   /** What command functions take as their second argument. */
   context(onProgress?: (progress: Progress) => void): Promise<CommandContext>;

@@ -30,7 +30,7 @@ const commands: Partial<Commands> = {
   convert: async ({ sources, sourceFormat }) => fail(sources[0] ?? "", sourceFormat),
 };
 
-async function same(words: readonly string[]): Promise<void> {
+async function expectSame(words: readonly string[]): Promise<void> {
   const theirs = peer(words, directory);
   const ours = await run("qemu-img", words, commands);
   if (theirs.code === 0) expect({ words, code: ours.code }).toEqual({ words, code: 0 });
@@ -191,7 +191,7 @@ describe.skipIf(!hasPeer)("arguments are understood, and refused, as by qemu-img
     "create -f qcow2 -o , x 1M",
     "create -f qcow2 -o foo=1, -o bar x 1M",
   ])("%s", async (line) => {
-    await same(line === "" ? [] : line.split(" "));
+    await expectSame(line === "" ? [] : line.split(" "));
   });
 
   it.each([[["info", ""]], [[""]], [["create", "x", ""]], [["create", "-o", "", "x", "1M"]]])(
@@ -199,7 +199,7 @@ describe.skipIf(!hasPeer)("arguments are understood, and refused, as by qemu-img
     async (words) => {
       const name = words[0] === "info" ? "The 'file' block driver requires a file name" : "";
       const theirs = peer(words, directory);
-      if (name === "") await same(words);
+      if (name === "") await expectSame(words);
       else expect(theirs.stderr).toContain(name);
     },
   );
@@ -239,7 +239,9 @@ describe.skipIf(!hasPeer)("arguments are understood, and refused, as by qemu-img
 
   it("in any order", async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(word, { maxLength: 6 }), async (words) => same(["info", ...words])),
+      fc.asyncProperty(fc.array(word, { maxLength: 6 }), async (words) =>
+        expectSame(["info", ...words]),
+      ),
       { numRuns: 400 },
     );
   }, 60_000);

@@ -1,4 +1,5 @@
 import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import type {
   CommandContext,
   Commands,
@@ -17,9 +18,12 @@ export interface Outcome {
   readonly code: number | null;
 }
 
+/** Debian's qemu-img; `PATH` may hold ours under that name. */
+const QEMU_IMG = "/usr/bin/qemu-img";
+
 /** Runs the real qemu-img. */
 export function peer(words: readonly string[], cwd?: string): Outcome {
-  const { stdout, stderr, status } = spawnSync("/usr/bin/qemu-img", words, {
+  const { stdout, stderr, status } = spawnSync(QEMU_IMG, words, {
     argv0: "qemu-img",
     encoding: "utf8",
     cwd,
@@ -30,7 +34,8 @@ export function peer(words: readonly string[], cwd?: string): Outcome {
 
 /** Whether qemu-img 7.2 is here. Under CI a missing one is an error. */
 export const hasPeer = ((): boolean => {
-  const found = peer(["--version"]).stdout?.startsWith("qemu-img version 7.2") === true;
+  const found =
+    existsSync(QEMU_IMG) && peer(["--version"]).stdout.startsWith("qemu-img version 7.2");
   if (!found && process.env["CI"] === "true") throw new Error("qemu-img 7.2 is missing");
   return found;
 })();

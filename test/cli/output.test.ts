@@ -166,7 +166,7 @@ const check: Commands["check"] = async ({ name }) => {
   return report;
 };
 
-async function same(words: readonly string[], commands: Partial<Commands>): Promise<Outcome> {
+async function expectSame(words: readonly string[], commands: Partial<Commands>): Promise<Outcome> {
   const theirs = peer(words, directory);
   const ours = await run("qemu-img", words, commands);
   expect(ours).toEqual(theirs);
@@ -185,34 +185,34 @@ describe.skipIf(!hasPeer)("qemu-img's output, byte for byte", () => {
     "sub/rel.qcow2",
     "damaged.qcow2",
   ])("info %s", async (name) => {
-    await same(["info", name], { info });
-    await same(["info", "--output=json", name], { info });
-    await same(["info", "-U", "--output=human", name], { info });
+    await expectSame(["info", name], { info });
+    await expectSame(["info", "--output=json", name], { info });
+    await expectSame(["info", "-U", "--output=human", name], { info });
   });
 
   it("info --backing-chain", async () => {
     for (const name of ["top.qcow2", "plain.raw"]) {
-      await same(["info", "--backing-chain", name], { info });
-      await same(["info", "--backing-chain", "--output=json", name], { info });
+      await expectSame(["info", "--backing-chain", name], { info });
+      await expectSame(["info", "--backing-chain", "--output=json", name], { info });
     }
   });
 
   it.each(["plain.raw", "empty.raw", "base.qcow2", "top.qcow2", "old.qcow2", "packed.qcow2"])(
     "map %s",
     async (name) => {
-      await same(["map", name], { map });
-      await same(["map", "--output=json", name], { map });
-      await same(["map", "-s", "100k", "-l", "64k", name], { map });
-      await same(["map", "--start-offset=100k", "--max-length=64k", "--output=json", name], {
+      await expectSame(["map", name], { map });
+      await expectSame(["map", "--output=json", name], { map });
+      await expectSame(["map", "-s", "100k", "-l", "64k", name], { map });
+      await expectSame(["map", "--start-offset=100k", "--max-length=64k", "--output=json", name], {
         map,
       });
     },
   );
 
   it("map of nothing", async () => {
-    await same(["map", "-s", "3M", "plain.raw"], { map });
-    await same(["map", "-s", "3M", "--output=json", "plain.raw"], { map });
-    await same(["map", "-l", "0", "--output=json", "plain.raw"], { map });
+    await expectSame(["map", "-s", "3M", "plain.raw"], { map });
+    await expectSame(["map", "-s", "3M", "--output=json", "plain.raw"], { map });
+    await expectSame(["map", "-l", "0", "--output=json", "plain.raw"], { map });
   });
 
   it.each<[string, number]>([
@@ -223,10 +223,10 @@ describe.skipIf(!hasPeer)("qemu-img's output, byte for byte", () => {
     ["leaky.qcow2", 3],
     ["plain.raw", 63],
   ])("check %s", async (name, code) => {
-    expect((await same(["check", name], { check })).code).toBe(code);
-    await same(["check", "--output=json", name], { check });
-    await same(["check", "-q", name], { check });
-    await same(["check", "-q", "--output=json", "-U", "-T", "none", name], { check });
+    expect((await expectSame(["check", name], { check })).code).toBe(code);
+    await expectSame(["check", "--output=json", name], { check });
+    await expectSame(["check", "-q", name], { check });
+    await expectSame(["check", "-q", "--output=json", "-U", "-T", "none", name], { check });
   });
 
   it.each<[string[], CompareResult]>([
@@ -263,16 +263,16 @@ describe.skipIf(!hasPeer)("qemu-img's output, byte for byte", () => {
       { identical: false, sizeDiffers: false, difference: { kind: "allocation", offset: 0 } },
     ],
   ])("compare %j", async (words, result) => {
-    await same(["compare", ...words], { compare: async () => result });
-    await same(["compare", "-q", ...words], { compare: async () => result });
-    await same(["compare", "-pq", ...words], { compare: async () => result });
+    await expectSame(["compare", ...words], { compare: async () => result });
+    await expectSame(["compare", "-q", ...words], { compare: async () => result });
+    await expectSame(["compare", "-pq", ...words], { compare: async () => result });
   });
 
   it("compare -p and convert -p", async () => {
     // One piece of data means one step on both sides.
     create("-f", "raw", "one.raw", "64k");
     io("one.raw", "write -P 1 0 64k");
-    await same(["compare", "-p", "one.raw", "one.raw"], {
+    await expectSame(["compare", "-p", "one.raw", "one.raw"], {
       compare: async (_options, { onProgress }) => {
         onProgress?.({ done: 0, total: 65536 });
         onProgress?.({ done: 65536, total: 65536 });
@@ -283,9 +283,9 @@ describe.skipIf(!hasPeer)("qemu-img's output, byte for byte", () => {
       onProgress?.({ done: 65536, total: 65536 });
       return { size: 65536 };
     };
-    await same(["convert", "-p", "one.raw", "two.raw"], { convert });
-    await same(["convert", "one.raw", "two.raw"], { convert });
-    await same(["convert", "-q", "-p", "one.raw", "two.raw"], { convert });
+    await expectSame(["convert", "-p", "one.raw", "two.raw"], { convert });
+    await expectSame(["convert", "one.raw", "two.raw"], { convert });
+    await expectSame(["convert", "-q", "-p", "one.raw", "two.raw"], { convert });
   });
 
   it("create", async () => {
@@ -297,9 +297,9 @@ describe.skipIf(!hasPeer)("qemu-img's output, byte for byte", () => {
         return result;
       };
     const raw = fake("raw", [["size", 2 ** 20]]);
-    await same(["create", "x.raw", "1M"], { create: raw });
-    await same(["create", "-q", "x.raw", "1M"], { create: raw });
-    await same(["create", "it's.raw", "1M"], { create: raw });
+    await expectSame(["create", "x.raw", "1M"], { create: raw });
+    await expectSame(["create", "-q", "x.raw", "1M"], { create: raw });
+    await expectSame(["create", "it's.raw", "1M"], { create: raw });
     const qcow2 = fake("qcow2", [
       ["cluster_size", 65536],
       ["extended_l2", false],
@@ -310,14 +310,14 @@ describe.skipIf(!hasPeer)("qemu-img's output, byte for byte", () => {
       ["lazy_refcounts", false],
       ["refcount_bits", 16],
     ]);
-    await same(["create", "-fqcow2", "-u", "-b", "a,b", "-Fraw", "x.qcow2", "1M"], {
+    await expectSame(["create", "-fqcow2", "-u", "-b", "a,b", "-Fraw", "x.qcow2", "1M"], {
       create: qcow2,
     });
   });
 
   it("create says what it does even if it fails then", async () => {
     const name = join("missing", "x.raw");
-    await same(["create", name, "1M"], {
+    await expectSame(["create", name, "1M"], {
       create: async ({ onPlanned }) => {
         onPlanned?.({ name, format: "raw", size: 2 ** 20, options: [["size", 2 ** 20]] });
         throw new PlatterError("E_NOT_FOUND", `There is no directory ${dirname(name)}.`, {
@@ -328,7 +328,7 @@ describe.skipIf(!hasPeer)("qemu-img's output, byte for byte", () => {
   });
 
   it("ends a hint about the format as QEMU does", async () => {
-    await same(["create", "-f", "qcow2", "-b", "plain.raw", "x.qcow2"], {
+    await expectSame(["create", "-f", "qcow2", "-b", "plain.raw", "x.qcow2"], {
       create: async () => {
         throw new PlatterError("E_INVALID_ARGUMENT", "x", {
           qemu: "x.qcow2: Backing file specified without backing format\nDetected format of raw.",

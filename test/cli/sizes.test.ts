@@ -30,7 +30,7 @@ function weRead(text: string): { value: bigint | string; warned: boolean } {
 }
 
 const piece = fc.constantFrom(
-  ..."0123456789",
+  ..."0123456789".split(""),
   "0x",
   ".",
   "k",

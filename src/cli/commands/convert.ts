@@ -54,7 +54,7 @@ export const convertCommand: CommandSpec = {
   name: "convert",
   summary: "copy a disk into a new image, of the same or another format",
   description:
-    "Reads the disk through all its backing files and writes it to the target. Several sources are put behind one another. Parts that are zero take up no space in the target.",
+    "Reads the disk through all its backing files and writes it to the target. Several sources are put behind one another. Parts that are zero take up no space in the target. Of the cache modes of -t, none and directsync go through the page cache like the others; what they promise, that the data is on stable storage at the end, is kept.",
   operands: "filename [filename2 [...]] output_filename",
   options: [
     objectOption,

@@ -88,7 +88,7 @@ function toJson(image: ImageInfo): JsonValue {
   };
 }
 
-/** What formats say about themselves, as JSON; values that JSON does not have become text. */
+/** What formats say about themselves, as JSON; what JSON does not have becomes null. */
 function toJsonValue(value: unknown): JsonValue {
   if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") {
     return value;
@@ -102,7 +102,7 @@ function toJsonValue(value: unknown): JsonValue {
         .map(([key, member]) => [key, toJsonValue(member)]),
     );
   }
-  return String(value);
+  return JSON.stringify(value) ?? null;
 }
 
 function qemuText(image: ImageInfo, session: Session): string {

@@ -169,11 +169,11 @@ function friendlyEntry(entry: MapEntry, session: Session): string {
   const { start, length, offset, filename } = entry;
   const stored = offset === undefined || entry.zero ? "" : hex(offset);
   const file = entry.present && filename !== undefined ? session.safe(filename) : "";
-  const row = friendlyRow(hex(start), formatSize(length), contents(entry), stored, file);
+  const row = friendlyRow(hex(start), formatSize(length), describeContents(entry), stored, file);
   return `${entry.data ? row : session.paint("faint", row)}\n`;
 }
 
-function contents(entry: MapEntry): string {
+function describeContents(entry: MapEntry): string {
   if (entry.data && entry.zero) return "zeros, kept";
   if (entry.data) return entry.offset === undefined ? "compressed" : "data";
   return entry.present ? "zeros" : "nothing";
