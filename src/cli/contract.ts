@@ -5,13 +5,7 @@ import type { CommandContext } from "../commands/context.ts";
 import type { BackingReference } from "../disk/image.ts";
 
 export type { CommandContext, Progress } from "../commands/context.ts";
-export {
-  formatExactSize,
-  formatSize,
-  parseSize,
-  readSize,
-  type SizeReading,
-} from "../bytes/size.ts";
+export { formatExactSize, formatSize, parseSize, readSize } from "../bytes/size.ts";
 
 /** Creation options by QEMU's names. */
 export type FormatOptionValues = Readonly<Record<string, string | number | boolean>>;

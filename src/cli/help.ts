@@ -126,7 +126,7 @@ function withGeneralCode(rows: string[][]): string[][] {
 }
 
 /** "[-f fmt] [-U] filename". */
-export function synopsis(command: CommandSpec, face: Face): string {
+function synopsis(command: CommandSpec, face: Face): string {
   const options = visibleOptions(command, face).map((option) => {
     const [long] = longNames(option, face);
     const { short, argument } = option;

@@ -31,7 +31,7 @@ export function longNames(option: OptionSpec, face: Face): string[] {
 }
 
 /** The option as the user would write it: its long name if it has one. */
-export function optionName(option: OptionSpec, face: Face): string {
+function optionName(option: OptionSpec, face: Face): string {
   const [long] = longNames(option, face);
   if (face === "qemu" && option.short !== undefined) return `-${option.short}`;
   return long === undefined ? `-${option.short ?? ""}` : `--${long}`;
