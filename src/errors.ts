@@ -24,7 +24,8 @@ export const errorCodes = {
   E_OUT_OF_RANGE: "A request reaches past the end of the disk.",
   E_PERMISSION: "The operating system does not allow the access.",
   E_READ_ONLY: "The disk, storage or format cannot be written.",
-  E_REFERENCE_DENIED: "The image names another file, and the open policy does not allow to open it.",
+  E_REFERENCE_DENIED:
+    "The image names another file, and the open policy does not allow to open it.",
   E_SAME_FILE: "Source and target are the same file.",
   E_TRUNCATED: "The image file is shorter than its own tables say.",
   E_UNFINISHED: "The image was still being written when its writer ended.",

@@ -12,6 +12,8 @@ export function isZero(bytes: Uint8Array): boolean {
   const tail = head + count * 4;
   for (let i = 0; i < head; i++) if (bytes[i] !== 0) return false;
   for (let i = tail; i < length; i++) if (bytes[i] !== 0) return false;
+  // Without a whole word, `head` may not have reached such a place.
+  if (count === 0) return true;
   const words = new Int32Array(bytes.buffer, bytes.byteOffset + head, count);
   for (let i = 0; i < count; i++) if (words[i] !== 0) return false;
   return true;

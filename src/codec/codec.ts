@@ -9,8 +9,9 @@ export interface Codec {
   readonly type: CompressionType;
   /**
    * Decompresses `packed` into `into`, filling it completely. Bytes of `packed` after the end of
-   * the stream are ignored. Throws `E_CODEC` when the stream is damaged, or ends before `into` is
-   * full, or would produce more than `into.length` bytes.
+   * the stream are ignored. Throws `E_CODEC` when the stream is damaged or ends before `into` is
+   * full, and for zstd when a frame holds more than fits; of a zlib stream, the rest is ignored, as
+   * QEMU does.
    */
   decompress(packed: Uint8Array, into: Uint8Array): void;
   /**

@@ -1,1 +1,4 @@
 export type { Codec, Codecs, CompressionType } from "./codec.ts";
+export { portableCodecs } from "./portable.ts";
+export { portableZlib } from "./zlib.ts";
+export { decompressZstdFrames } from "./zstd.ts";

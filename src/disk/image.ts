@@ -1,5 +1,6 @@
 import type { CompressionType } from "../codec/index.ts";
 import type { Storage } from "../storage/index.ts";
+import type { CheckImageOptions, CheckReport } from "./check.ts";
 import type { Mapping } from "./mapping.ts";
 
 /** How an image names the image behind it. */
@@ -26,15 +27,24 @@ export interface Image extends Mapping {
   readonly backing: BackingReference | undefined;
   /** How compressed runs are packed. */
   readonly compression?: CompressionType;
+  /** Guest offsets are storage offsets: the storage's holes are the disk's own (raw). */
+  readonly isTransparent?: boolean;
+  /**
+   * Whether much of what is mapped as data lies on holes of the storage, as it does after
+   * preallocating metadata only.
+   */
+  mapsHoles?(): Promise<boolean>;
   /** Format-specific facts for `info`. */
   readonly details?: Readonly<Record<string, unknown>>;
   /** The write verbs. Absent: the image was opened for reading. */
-  readonly writer?: ImageWriter;
+  readonly writer?: ImageWriter | undefined;
   /**
    * Notes that an answer of {@link Mapping.map} is in use across an await: the host ranges it named
    * are not reused for anything else until the returned function is called.
    */
   lease?(): () => void;
+  /** Looks for inconsistencies, changing nothing. Absent: the format has none to look for. */
+  check?(options: CheckImageOptions): Promise<CheckReport>;
   /** Releases what the image holds; does not close the storage. */
   close(): Promise<void>;
 }

@@ -1,2 +1,12 @@
+export { BlobStorage } from "./blob.ts";
+export { FaultyStorage } from "./faulty.ts";
+export type { Fault, FaultyStorageOptions } from "./faulty.ts";
+export { FilterStorage } from "./filter.ts";
+export type { StorageCall, StorageChange } from "./filter.ts";
+export { MemoryStorage, memoryPageSize } from "./memory.ts";
+export type { MemoryStorageOptions } from "./memory.ts";
 export type { CreateStorageOptions, NewStorage, OpenMode, StorageProvider } from "./provider.ts";
-export type { Storage, StorageExtent, WritableStorage } from "./storage.ts";
+export { checkRange, refuseClosed } from "./range.ts";
+export { applyRecorded, RecordingStorage } from "./recorder.ts";
+export type { Recorded } from "./recorder.ts";
+export type { LockMode, Storage, StorageExtent, WritableStorage } from "./storage.ts";

@@ -1,13 +1,10 @@
-import type { Storage, WritableStorage } from "./storage.ts";
+import type { LockMode, Storage, WritableStorage } from "./storage.ts";
 
 /** How a storage is opened. */
 export interface OpenMode {
   readonly writable: boolean;
-  /**
-   * What others may do meanwhile. `exclusive`: nothing that conflicts with us (QEMU's default);
-   * `shared`: as `qemu-img -U`, others may write; `none`: take no lock at all.
-   */
-  readonly lock?: "exclusive" | "shared" | "none";
+  /** What others may do meanwhile; `exclusive` unless given. */
+  readonly lock?: LockMode;
 }
 
 /** A new file that nobody sees under its name, or sees as unfinished, until it is published. */
@@ -43,4 +40,9 @@ export interface CreateStorageOptions {
   readonly nocow?: boolean;
   /** Extent size hint in bytes for filesystems that take one; 0 for none. */
   readonly extentSizeHint?: number;
+  /**
+   * Write under a temporary name until published, also where nothing has the name yet. For content
+   * that does not say by itself that it is unfinished (raw).
+   */
+  readonly staged?: boolean;
 }

@@ -50,6 +50,13 @@ export interface Storage {
   allocatedBytes?(): Promise<number | undefined>;
 
   /**
+   * Changes what others may do with the storage from now on. QEMU locks an image only when it knows
+   * its format (`info` of a raw image locks nothing), so an opener can start with `none`, probe, and
+   * then ask for what it needs. Throws `E_LOCKED`, keeping the locks held before.
+   */
+  lock?(mode: LockMode): void;
+
+  /**
    * Two storages with the same identity are the same bytes (device and inode of a file). Undefined
    * or absent when that cannot be known.
    */
@@ -59,6 +66,12 @@ export interface Storage {
   /** A device has a fixed size and is never created, replaced or removed. Absent: a file. */
   readonly isDevice?: boolean;
 }
+
+/**
+ * What others may do while a storage is open. `exclusive`: nothing that conflicts with us (QEMU's
+ * default); `shared`: as `qemu-img -U`, others may write; `none`: no lock is taken at all.
+ */
+export type LockMode = "exclusive" | "shared" | "none";
 
 /** A run of a storage, up to `end` (exclusive), that is all data or all hole. */
 export interface StorageExtent {

@@ -1,0 +1,5 @@
+export { alignDown, alignUp, divideUp, guest, host } from "./offsets.ts";
+export type { GuestOffset, HostOffset } from "./offsets.ts";
+export { Structure } from "./structure.ts";
+export type { Field, FieldType, Values } from "./structure.ts";
+export { isZero } from "./zero.ts";

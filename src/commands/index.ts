@@ -1,0 +1,13 @@
+export { check } from "./check.ts";
+export type { CheckOptions, CheckResult } from "./check.ts";
+export { compare } from "./compare.ts";
+export type { CompareOptions, CompareResult, Difference } from "./compare.ts";
+export type { CommandContext, Progress } from "./context.ts";
+export { convert } from "./convert.ts";
+export type { ConvertOptions, ConvertResult } from "./convert.ts";
+export { create } from "./create.ts";
+export type { CreateOptions, CreateResult } from "./create.ts";
+export { info } from "./info.ts";
+export type { ImageInfo, InfoOptions } from "./info.ts";
+export { map } from "./map.ts";
+export type { MapEntry, MapOptions } from "./map.ts";

@@ -1,0 +1,61 @@
+import { openDisk, type DiskOptions } from "../formats/index.ts";
+import type { Disk } from "../disk/index.ts";
+import { PlatterError } from "../errors.ts";
+import type { LockMode } from "../storage/index.ts";
+import type { CommandContext } from "./context.ts";
+
+/** How a command opens an image that its user named. */
+export interface OpenImageOptions {
+  readonly name: string;
+  readonly format?: string | undefined;
+  readonly writable?: boolean;
+  /** `qemu-img -U`: others may be writing. */
+  readonly shared?: boolean | undefined;
+  readonly barriers?: boolean;
+  /** Do not open the images behind it; what is behind reads as zeros. */
+  readonly ownLayerOnly?: boolean;
+}
+
+/**
+ * Opens an image that the user named, with all images behind it: a user who names an image on the
+ * command line means what `qemu-img` would open.
+ */
+export async function openImage(
+  {
+    name,
+    format,
+    writable = false,
+    shared = false,
+    barriers,
+    ownLayerOnly = false,
+  }: OpenImageOptions,
+  { provider, codecs, signal }: CommandContext,
+): Promise<Disk> {
+  const lock: LockMode = shared ? "shared" : "exclusive";
+  const options: DiskOptions = {
+    writable,
+    format,
+    codecs,
+    signal,
+    ...(barriers !== undefined && { barriers }),
+    references: ownLayerOnly
+      ? "ignore"
+      : (reference, image) =>
+          provider.open(provider.resolve(reference.name, image.name), { writable: false, lock }),
+  };
+  try {
+    const storage = await provider.open(name, { writable, lock });
+    return await openDisk(storage, options);
+  } catch (error) {
+    throw asOpenError(error, name);
+  }
+}
+
+/** QEMU says which of the user's images it was that could not be opened, then why. */
+export function asOpenError(error: unknown, name: string): unknown {
+  if (!(error instanceof PlatterError) || error.code === "E_ABORTED") return error;
+  const prefix = `Could not open '${name}': `;
+  const words = error.details.qemu ?? error.message;
+  if (words.startsWith(prefix)) return error;
+  return new PlatterError(error.code, error.message, { ...error.details, qemu: prefix + words });
+}

@@ -1,0 +1,32 @@
+import { isZero } from "../bytes/index.ts";
+import type { Range } from "./plan.ts";
+
+/** Zeros are looked for in pieces of this size, at multiples of it. */
+const granularity = 4096;
+
+/**
+ * The parts of `bytes` worth storing: runs that neither start nor end with zeros, nor contain `sparse`
+ * bytes of them in a row, counted in pieces of 4 KiB (less when `sparse` is less). `at` is the guest
+ * offset of `bytes`; the ranges are relative to `bytes`. With `sparse` 0, all of it.
+ */
+export function* dataRuns(bytes: Uint8Array, at: number, sparse: number): Generator<Range> {
+  if (sparse === 0) {
+    yield { start: 0, end: bytes.length };
+    return;
+  }
+  const step = Math.min(granularity, 2 ** Math.floor(Math.log2(sparse)));
+  let start = -1;
+  let end = 0;
+  for (let from = 0; from < bytes.length;) {
+    const to = Math.min(bytes.length, from + step - ((at + from) % step));
+    if (!isZero(bytes.subarray(from, to))) {
+      if (start < 0) start = from;
+      end = to;
+    } else if (start >= 0 && to - end >= sparse) {
+      yield { start, end };
+      start = -1;
+    }
+    from = to;
+  }
+  if (start >= 0) yield { start, end };
+}

@@ -1,0 +1,86 @@
+import { alignDown, alignUp } from "../bytes/index.ts";
+import type { CopySource } from "./source.ts";
+
+/** Guest bytes [start, end). */
+export interface Range {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** A piece of work for a mover: guest bytes [start, end) of the source. */
+export interface Segment extends Range {
+  /** What has to be read, in order; everything else in the segment is zeros. Empty: all zeros. */
+  readonly pieces: readonly Range[];
+}
+
+/** How a plan is cut. */
+export interface PlanOptions {
+  /** Segments with data start and end at multiples of this, but for the end of the disk. */
+  readonly unit: number;
+  /** Longest segment with data in bytes, a multiple of `unit`. */
+  readonly longest: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Cuts a disk into segments that cover it in guest order, from its mapping alone: no guest byte is
+ * read. Needs memory for one segment.
+ */
+export async function* plan(source: CopySource, options: PlanOptions): AsyncGenerator<Segment> {
+  const { unit, longest, signal } = options;
+  let planned = 0;
+  let pieces: Range[] = [];
+  function* flush(): Generator<Segment> {
+    const first = pieces[0];
+    const last = pieces.at(-1);
+    if (first === undefined || last === undefined) return;
+    const start = alignDown(first.start, unit);
+    const end = Math.min(source.size, alignUp(last.end, unit));
+    if (planned < start) yield { start: planned, end: start, pieces: [] };
+    yield { start, end, pieces };
+    planned = end;
+    pieces = [];
+  }
+  for await (const extent of source.extents({ holes: true, signal })) {
+    if (extent.zero) continue;
+    const stop = extent.start + extent.length;
+    for (let at = extent.start; at < stop;) {
+      const window = alignDown(at, longest);
+      if (pieces.length > 0 && pieces[0]!.start < window) yield* flush();
+      const end = Math.min(stop, window + longest);
+      addPiece(pieces, { start: at, end });
+      at = end;
+    }
+  }
+  yield* flush();
+  if (planned < source.size) yield { start: planned, end: source.size, pieces: [] };
+}
+
+/**
+ * As {@link plan}, but only what the top layer of the source has of its own, be it data or zeros: the
+ * target has the layers behind it already.
+ */
+export async function* planTopLayer(
+  source: CopySource,
+  { longest, signal }: Omit<PlanOptions, "unit">,
+): AsyncGenerator<Segment> {
+  for await (const extent of source.extents({ holes: true, signal })) {
+    if (extent.depth > 0) continue;
+    const stop = extent.start + extent.length;
+    if (extent.zero) {
+      yield { start: extent.start, end: stop, pieces: [] };
+      continue;
+    }
+    for (let at = extent.start; at < stop;) {
+      const end = Math.min(stop, alignDown(at, longest) + longest);
+      yield { start: at, end, pieces: [{ start: at, end }] };
+      at = end;
+    }
+  }
+}
+
+function addPiece(pieces: Range[], piece: Range): void {
+  const last = pieces.at(-1);
+  if (last?.end === piece.start) pieces[pieces.length - 1] = { start: last.start, end: piece.end };
+  else pieces.push(piece);
+}

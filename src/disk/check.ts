@@ -1,0 +1,37 @@
+/** Something that is wrong with an image. */
+export interface CheckProblem {
+  /**
+   * `error`: data is or may get corrupted. `leak`: space is lost, nothing else. `check-error`: the
+   * check itself could not look at something.
+   */
+  readonly kind: "error" | "leak" | "check-error";
+  /** One line, in QEMU's words. */
+  readonly message: string;
+  /** Where in the image file, in bytes. */
+  readonly hostOffset?: number;
+  /** Which guest bytes are concerned. */
+  readonly guest?: { readonly start: number; readonly end: number };
+}
+
+/** What a check found. */
+export interface CheckReport {
+  readonly totalClusters: number;
+  readonly allocatedClusters: number;
+  readonly fragmentedClusters: number;
+  readonly compressedClusters: number;
+  /** Offset after the last cluster in use. */
+  readonly imageEndOffset: number;
+  readonly corruptions: number;
+  readonly leaks: number;
+  readonly checkErrors: number;
+  /** The first problems found; the counts are complete. */
+  readonly problems: readonly CheckProblem[];
+  /** Problems found beyond those listed. */
+  readonly problemsOmitted: number;
+}
+
+/** How to check. */
+export interface CheckImageOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: { done: number; total: number }) => void) | undefined;
+}

@@ -1,0 +1,425 @@
+import type { Codec, Codecs } from "../codec/index.ts";
+import { PlatterError } from "../errors.ts";
+import type { Image, ResizeOptions } from "./image.ts";
+import { Kind, Runs } from "./mapping.ts";
+import { ClusterCache } from "./cluster-cache.ts";
+import { extents, type Extent, type ExtentOptions } from "./extents.ts";
+import { readable, writable, type StreamOptions } from "./streams.ts";
+
+/** Longest write of zeros in one go, in bytes, where a range has to be filled with them. */
+const zeroChunk = 1024 * 1024;
+
+/** Runs that one request looks at in one go. */
+const runsPerRequest = 64;
+
+/**
+ * What the guest sees: the bytes 0 … size of an image and of the images behind it.
+ *
+ * All moving of guest bytes is here, once for every format: reading through the backing chain,
+ * copy-on-write, zeroes, decompression. Offsets are bytes and need no alignment. Requests may
+ * overlap in time; overlapping writes end in some order.
+ */
+export class Disk {
+  readonly image: Image;
+  /** The disk behind this one; absent where there is none or it is not needed. */
+  readonly backing: Disk | undefined;
+  private readonly codecs: Codecs | undefined;
+  private codec: Codec | undefined;
+  private readonly unpacked: ClusterCache;
+  private closed = false;
+
+  /** `codecs` are needed if the image has compressed clusters. Takes charge of image and backing. */
+  constructor(image: Image, backing?: Disk, codecs?: Codecs) {
+    this.image = image;
+    this.backing = backing;
+    this.codecs = codecs;
+    this.unpacked = new ClusterCache(image.clusterSize);
+  }
+
+  /** Size in bytes. */
+  get size(): number {
+    return this.image.size;
+  }
+
+  /** Name of the image's storage, for messages. */
+  get name(): string {
+    return this.image.storage.name;
+  }
+
+  /**
+   * Fills `into` with the guest bytes from `at` on. Throws `E_OUT_OF_RANGE` when the range reaches
+   * past the end of the disk, and what the storage, the format or the codec report.
+   */
+  async read(at: number, into: Uint8Array): Promise<void> {
+    this.checkRange(at, into.length);
+    await this.readRange(at, into);
+  }
+
+  /** Writes `from` at `at`. Throws as {@link Disk.read}, and `E_READ_ONLY`. */
+  async write(at: number, from: Uint8Array): Promise<void> {
+    this.checkRange(at, from.length);
+    this.checkWritable();
+    const { storage } = this.image;
+    const runs = new Runs(1);
+    const end = at + from.length;
+    let position = at;
+    while (position < end) {
+      runs.clear();
+      await this.mapSome(position, end, runs);
+      if (runs.kind[0] !== Kind.data || runs.inPlace[0] === 0) {
+        position = await this.allocatingWrite(position, end, from.subarray(position - at));
+        continue;
+      }
+      const release = this.image.lease?.();
+      try {
+        const length = Math.min(runs.length[0]!, end - position);
+        await storage.write!(runs.host[0]!, from.subarray(position - at, position - at + length));
+        position += length;
+      } finally {
+        release?.();
+      }
+    }
+  }
+
+  /**
+   * Writes one cluster compressed: `at` is a multiple of the cluster size, `from` a cluster or what
+   * is left to the end of the disk. Stored plainly where compressing gains nothing. Throws
+   * `E_UNSUPPORTED` when the format does not compress, `E_CODEC` when the codec cannot.
+   */
+  async writeCompressed(at: number, from: Uint8Array, level?: number): Promise<void> {
+    this.checkRange(at, from.length);
+    const { clusterSize, storage } = this.image;
+    const writer = this.checkWritable();
+    const partial = from.length !== clusterSize && at + from.length !== this.size;
+    if (writer.ensureCompressed === undefined || at % clusterSize !== 0 || partial) {
+      throw new PlatterError(
+        "E_UNSUPPORTED",
+        `${this.name}: ${this.image.format} cannot store ${from.length} bytes at ${at} compressed`,
+        { file: this.name, offset: at, qemu: "Compression not supported for this file format" },
+      );
+    }
+    const codec = await this.loadCodec(at);
+    if (codec.compress === undefined) {
+      throw new PlatterError(
+        "E_CODEC",
+        `${this.name}: the ${codec.type} codec at hand only reads`,
+        {
+          file: this.name,
+        },
+      );
+    }
+    let cluster = from;
+    if (from.length < clusterSize) {
+      cluster = new Uint8Array(clusterSize);
+      cluster.set(from);
+    }
+    const packed = codec.compress(cluster, clusterSize, level);
+    if (packed === undefined) return this.write(at, from);
+    const change = await writer.ensureCompressed(at, packed.length);
+    try {
+      await storage.write!(change.host, packed);
+    } catch (error) {
+      await change.abort();
+      throw error;
+    }
+    this.unpacked.clear();
+    await change.commit();
+  }
+
+  /**
+   * Makes `length` bytes from `at` on read as zeros, without storing them where the format and the
+   * host allow it. `unmap` (default true) gives their space back.
+   */
+  async writeZeroes(
+    at: number,
+    length: number,
+    { unmap = true }: { readonly unmap?: boolean } = {},
+  ): Promise<void> {
+    this.checkRange(at, length);
+    const writer = this.checkWritable();
+    const end = at + length;
+    let position = at;
+    while (position < end) {
+      const { from, to } = await this.zeroable(position, end);
+      if (from > position) await this.fillWithZeros(position, Math.min(from, end));
+      if (from >= end) return;
+      const change = await writer.zero(from, to, { unmap });
+      // What a cluster has besides the range may have been written until the change got hold of it.
+      const stillZero =
+        (from >= position || (await this.readsAsZeros(from, position))) &&
+        (to <= end || (await this.readsAsZeros(end, to)));
+      if (change === undefined || !stillZero) {
+        await change?.abort();
+        const start = Math.max(from, position);
+        const stop = Math.min(end, start + Math.max(this.image.clusterSize, zeroChunk));
+        await this.fillWithZeros(start, stop);
+        position = stop;
+      } else {
+        position = Math.min(end, change.end);
+        await change.commit();
+      }
+    }
+  }
+
+  /**
+   * Forgets `length` bytes from `at` on: whole clusters read as zeros afterwards and give their space
+   * back, the rest stays as it is.
+   */
+  async discard(at: number, length: number): Promise<void> {
+    this.checkRange(at, length);
+    const writer = this.checkWritable();
+    const end = at + length;
+    let position = at;
+    while (position < end) {
+      const change = await writer.discard(position, end);
+      if (change === undefined) return;
+      await change.commit();
+      position = change.end;
+    }
+  }
+
+  /** What the disk consists of, through the whole backing chain. */
+  extents(options?: ExtentOptions): AsyncGenerator<Extent> {
+    return extents(this, options);
+  }
+
+  /** A web stream of a range of the disk; by default all of it. */
+  readable(options?: StreamOptions): ReadableStream<Uint8Array> {
+    return readable(this, options);
+  }
+
+  /** A web stream that writes to a range of the disk, and flushes when it is closed. */
+  writable(options?: StreamOptions): WritableStream<Uint8Array> {
+    return writable(this, options);
+  }
+
+  /** Resolves when everything written so far is on stable storage. */
+  async flush(): Promise<void> {
+    this.checkOpen();
+    await this.image.writer?.flush();
+  }
+
+  /** Changes the size of the disk; a new part reads as zeros. `size` is a multiple of 512. */
+  async resize(size: number, options: ResizeOptions = {}): Promise<void> {
+    const writer = this.checkWritable();
+    if (!Number.isFinite(size) || size < 0 || size % 512 !== 0) {
+      throw new PlatterError(
+        "E_INVALID_SIZE",
+        `${this.name}: a disk of ${size} bytes is not possible; sizes are multiples of 512`,
+        { file: this.name, field: "size", value: size },
+      );
+    }
+    this.unpacked.clear();
+    await writer.resize(size, options);
+  }
+
+  /**
+   * Writes everything out and closes image, storage and all backing disks. Errors of writing out are
+   * thrown after everything has been closed.
+   */
+  async close(): Promise<void> {
+    if (this.closed) return;
+    this.closed = true;
+    try {
+      await this.image.close();
+    } finally {
+      try {
+        await this.image.storage.close();
+      } finally {
+        await this.backing?.close();
+      }
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /**
+   * Fills `runs` from `at` on, loading tables as needed, until at least one run is known; returns
+   * the offset up to which they answer.
+   */
+  async mapSome(at: number, end: number, runs: Runs): Promise<number> {
+    for (;;) {
+      const mapped = this.image.map(at, end, runs);
+      if (mapped > at || at >= end) return mapped;
+      await this.image.load(at);
+    }
+  }
+
+  /** As {@link Disk.read}, beyond the end of the disk too: zeros are there. */
+  private async readRange(at: number, into: Uint8Array): Promise<void> {
+    const inside = Math.max(0, Math.min(into.length, this.size - at));
+    if (inside < into.length) into.fill(0, inside);
+    const end = at + inside;
+    const runs = new Runs(runsPerRequest);
+    let position = at;
+    while (position < end) {
+      runs.clear();
+      const mapped = await this.mapSome(position, end, runs);
+      const release = this.image.lease?.();
+      try {
+        for (let i = 0; i < runs.count; i++) {
+          const start = Math.max(runs.guest[i]!, position);
+          const stop = Math.min(runs.guest[i]! + runs.length[i]!, mapped);
+          await this.readRun(runs, i, start, into.subarray(start - at, stop - at));
+        }
+      } finally {
+        release?.();
+      }
+      position = mapped;
+    }
+  }
+
+  /** Reads guest bytes from `start` on, all of which are in run `i`. */
+  private async readRun(runs: Runs, i: number, start: number, into: Uint8Array): Promise<void> {
+    switch (runs.kind[i]) {
+      case Kind.data:
+        return this.readData(runs.host[i]! + (start - runs.guest[i]!), into);
+      case Kind.compressed: {
+        const host = runs.host[i]!;
+        const cluster = await this.unpack(host, runs.hostLength[i]!);
+        const from = start - runs.guest[i]!;
+        into.set(cluster.subarray(from, from + into.length));
+        return;
+      }
+      case Kind.unallocated:
+        if (this.backing !== undefined) return this.backing.readRange(start, into);
+        into.fill(0);
+        return;
+      default:
+        into.fill(0);
+    }
+  }
+
+  private async readData(host: number, into: Uint8Array): Promise<void> {
+    const { storage } = this.image;
+    const count = await storage.read(host, into);
+    if (count < into.length) throw this.truncated(host, into.length, count);
+  }
+
+  /** The contents of the compressed cluster at `host`. */
+  private async unpack(host: number, packedLength: number): Promise<Uint8Array> {
+    const cached = this.unpacked.get(host);
+    if (cached !== undefined) return cached;
+    const { storage } = this.image;
+    const codec = await this.loadCodec(host);
+    // The last sector of the packed data need not be there in full.
+    const packed = new Uint8Array(Math.max(0, Math.min(packedLength, storage.size - host)));
+    if (packed.length === 0) throw this.truncated(host, packedLength, 0);
+    const count = await storage.read(host, packed);
+    const cluster = new Uint8Array(this.image.clusterSize);
+    try {
+      codec.decompress(packed.subarray(0, count), cluster);
+    } catch (error) {
+      throw new PlatterError(
+        "E_CODEC",
+        `${this.name}: the compressed cluster at ${host} (${packedLength} bytes) cannot be ` +
+          `decompressed: ${error instanceof Error ? error.message : String(error)}`,
+        { file: this.name, offset: host, cause: error },
+      );
+    }
+    this.unpacked.set(host, cluster);
+    return cluster;
+  }
+
+  private async loadCodec(host: number): Promise<Codec> {
+    const type = this.image.compression;
+    if (type !== undefined) this.codec ??= await this.codecs?.load(type);
+    if (this.codec !== undefined) return this.codec;
+    throw new PlatterError(
+      "E_CODEC",
+      `${this.name}: the cluster at ${host} is compressed (${String(type)}) and no codec is at hand`,
+      { file: this.name, offset: host },
+    );
+  }
+
+  /** Writes as much of [at, end) as one change can take, copying what is beside it; returns its end. */
+  private async allocatingWrite(at: number, end: number, from: Uint8Array): Promise<number> {
+    const { storage, writer } = this.image;
+    const change = await writer!.ensure(at, end);
+    try {
+      for (const edge of change.edges) {
+        const old = new Uint8Array(edge.end - edge.start);
+        await this.readRange(edge.start, old);
+        await storage.write!(change.host + (edge.start - change.start), old);
+      }
+      await storage.write!(change.host, from.subarray(0, change.end - at));
+    } catch (error) {
+      await change.abort();
+      throw error;
+    }
+    this.unpacked.clear();
+    await change.commit();
+    return change.end;
+  }
+
+  /**
+   * The part of [at, end) that can be made zero by whole clusters. A cluster that the range only
+   * touches counts as whole when the rest of it reads as zeros anyway.
+   */
+  private async zeroable(at: number, end: number): Promise<{ from: number; to: number }> {
+    const { clusterSize } = this.image;
+    const head = at % clusterSize;
+    const from =
+      head === 0 || (await this.readsAsZeros(at - head, at)) ? at - head : at - head + clusterSize;
+    const tail = end % clusterSize;
+    if (tail === 0 || end === this.size) return { from, to: end };
+    const tailEnd = Math.min(end - tail + clusterSize, this.size);
+    const to = (await this.readsAsZeros(end, tailEnd)) ? tailEnd : end - tail;
+    return to > from ? { from, to } : { from: end, to: end };
+  }
+
+  /** Whether the mapping alone says that [at, end), inside one cluster, reads as zeros. */
+  private async readsAsZeros(at: number, end: number): Promise<boolean> {
+    const runs = new Runs(1);
+    await this.mapSome(at, end, runs);
+    if (runs.kind[0] === Kind.unallocated) {
+      return this.backing === undefined || at >= this.backing.size;
+    }
+    return runs.kind[0] === Kind.zero && runs.length[0]! >= end - at;
+  }
+
+  private async fillWithZeros(at: number, end: number): Promise<void> {
+    const zeros = new Uint8Array(Math.min(zeroChunk, end - at));
+    for (let position = at; position < end; position += zeros.length) {
+      await this.write(position, zeros.subarray(0, Math.min(zeros.length, end - position)));
+    }
+  }
+
+  private truncated(host: number, wanted: number, count: number): PlatterError {
+    const file = this.name;
+    return new PlatterError(
+      "E_TRUNCATED",
+      `${file}: guest data at ${host} to ${host + wanted} ends after the end of the file ` +
+        `(${host + count}); the file has been cut short`,
+      { file, offset: host },
+    );
+  }
+
+  /** Throws `E_OUT_OF_RANGE` unless `length` bytes at `at` are inside [0, end). */
+  checkRange(at: number, length: number, end = this.size): void {
+    this.checkOpen();
+    if (Number.isInteger(at) && at >= 0 && length >= 0 && at + length <= end) return;
+    throw new PlatterError(
+      "E_OUT_OF_RANGE",
+      `${this.name}: ${length} bytes at ${at} are not inside the range of ${end} bytes`,
+      { file: this.name, offset: at, value: length },
+    );
+  }
+
+  private checkWritable(): NonNullable<Image["writer"]> {
+    this.checkOpen();
+    if (this.image.writer !== undefined) return this.image.writer;
+    throw new PlatterError("E_READ_ONLY", `${this.name}: the disk is open for reading only`, {
+      file: this.name,
+    });
+  }
+
+  private checkOpen(): void {
+    if (!this.closed) return;
+    throw new PlatterError("E_CLOSED", `${this.name}: the disk has been closed`, {
+      file: this.name,
+    });
+  }
+}

@@ -1,0 +1,196 @@
+import type { Storage } from "../storage/index.ts";
+import type { Disk } from "./disk.ts";
+import { Kind, Runs, nowhere } from "./mapping.ts";
+import { throwIfAborted } from "../errors.ts";
+
+/** A run of guest bytes that are all of one kind, looked up through the whole backing chain. */
+export interface Extent {
+  /** Guest offset in bytes. */
+  readonly start: number;
+  /** Length in bytes. */
+  readonly length: number;
+  /** The layer that decides: 0 for the image itself, 1 for its backing image, and so on. */
+  readonly depth: number;
+  /** Some layer has it, be it as zeros. False: nobody has ever written it. */
+  readonly present: boolean;
+  /** Known to read as zeros. */
+  readonly zero: boolean;
+  /** Stored somewhere (which may still read as zeros, on a hole). */
+  readonly data: boolean;
+  /** The stored bytes are compressed. */
+  readonly compressed: boolean;
+  /** Where the bytes are in `storage`; absent where they have no place of their own. */
+  readonly offset?: number;
+  /** The storage of the deciding layer. */
+  readonly storage: Storage;
+}
+
+/** Which part of the disk to walk, and how. */
+export interface ExtentOptions {
+  /** Guest offset to start at; default 0. */
+  readonly start?: number;
+  /** Guest offset to end at (exclusive); default the size of the disk. */
+  readonly end?: number;
+  /**
+   * Look for holes of the storage in everything mapped as data. Default: only where QEMU looks, in
+   * raw images and those with preallocated metadata.
+   */
+  readonly holes?: boolean;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Walks the disk from `start` to `end`. Neighbours that continue each other, in the guest and in the
+ * storage, are one extent.
+ */
+export async function* extents(disk: Disk, options: ExtentOptions = {}): AsyncGenerator<Extent> {
+  const { start = 0, end = disk.size, holes = false, signal } = options;
+  let last: Extent | undefined;
+  for await (const extent of walk(
+    { disk, depth: 0, holes, signal },
+    start,
+    Math.min(end, disk.size),
+  )) {
+    if (last !== undefined && continues(last, extent)) {
+      last = { ...last, length: last.length + extent.length };
+    } else {
+      if (last !== undefined) yield last;
+      last = extent;
+    }
+  }
+  if (last !== undefined) yield last;
+}
+
+interface Layer {
+  readonly disk: Disk;
+  readonly depth: number;
+  readonly holes: boolean;
+  readonly signal: AbortSignal | undefined;
+}
+
+function continues(a: Extent, b: Extent): boolean {
+  return (
+    a.start + a.length === b.start &&
+    a.depth === b.depth &&
+    a.zero === b.zero &&
+    a.data === b.data &&
+    a.present === b.present &&
+    a.compressed === b.compressed &&
+    a.storage === b.storage &&
+    (a.offset === undefined ? b.offset === undefined : a.offset + a.length === b.offset)
+  );
+}
+
+async function* walk(layer: Layer, start: number, end: number): AsyncGenerator<Extent> {
+  const { disk, depth, signal } = layer;
+  const { image } = disk;
+  const runs = new Runs();
+  const looksIntoStorage =
+    layer.holes || image.isTransparent === true || ((await image.mapsHoles?.()) ?? false);
+  for (let at = start; at < end;) {
+    throwIfAborted(signal);
+    runs.clear();
+    const mapped = await disk.mapSome(at, end, runs);
+    for (let i = 0; i < runs.count; i++) {
+      const from = Math.max(runs.guest[i]!, at);
+      const to = Math.min(runs.guest[i]! + runs.length[i]!, mapped);
+      const common = { depth, storage: image.storage, compressed: false };
+      const host = runs.host[i]! + (from - runs.guest[i]!);
+      switch (runs.kind[i]) {
+        case Kind.unallocated:
+          yield* below(layer, from, to);
+          break;
+        case Kind.compressed:
+          yield {
+            ...common,
+            start: from,
+            length: to - from,
+            present: true,
+            zero: false,
+            data: true,
+            compressed: true,
+          };
+          break;
+        case Kind.zero:
+          yield {
+            ...common,
+            start: from,
+            length: to - from,
+            present: true,
+            zero: true,
+            data: false,
+            ...(runs.host[i] !== nowhere && { offset: host }),
+            // The bytes that a raw file lacks to a whole sector are part of its end.
+            ...(image.isTransparent === true && { offset: from }),
+          };
+          break;
+        default:
+          if (looksIntoStorage) yield* stored(layer, from, to, host);
+          else
+            yield {
+              ...common,
+              start: from,
+              length: to - from,
+              present: true,
+              zero: false,
+              data: true,
+              offset: host,
+            };
+      }
+    }
+    at = mapped;
+  }
+}
+
+/** What the backing chain says of a range that this layer does not have. */
+async function* below(
+  { disk, depth, ...rest }: Layer,
+  start: number,
+  end: number,
+): AsyncGenerator<Extent> {
+  const { backing } = disk;
+  const shared = Math.max(start, Math.min(end, backing?.size ?? 0));
+  if (backing !== undefined && start < shared) {
+    yield* walk({ disk: backing, depth: depth + 1, ...rest }, start, shared);
+  }
+  if (shared >= end) return;
+  yield {
+    start: shared,
+    length: end - shared,
+    depth,
+    present: false,
+    zero: true,
+    data: false,
+    compressed: false,
+    storage: disk.image.storage,
+  };
+}
+
+/** Splits guest bytes that are stored at `host` by the holes of the storage. */
+function* stored(
+  { disk, depth }: Layer,
+  start: number,
+  end: number,
+  host: number,
+): Generator<Extent> {
+  const { storage, isTransparent = false } = disk.image;
+  for (let at = start; at < end;) {
+    const offset = host + (at - start);
+    const extent =
+      offset >= storage.size ? { end: Infinity, data: false } : storage.extent?.(offset);
+    const zero = extent !== undefined && !extent.data;
+    const stop = Math.min(end, extent === undefined ? end : at + (extent.end - offset));
+    yield {
+      start: at,
+      length: stop - at,
+      depth,
+      present: true,
+      zero,
+      data: !(zero && isTransparent),
+      compressed: false,
+      offset,
+      storage,
+    };
+    at = stop;
+  }
+}

@@ -1,0 +1,18 @@
+export type { CheckImageOptions, CheckProblem, CheckReport } from "./check.ts";
+export { Disk } from "./disk.ts";
+export type { Extent, ExtentOptions } from "./extents.ts";
+export type {
+  BackingReference,
+  Change,
+  Edge,
+  Image,
+  ImageWriter,
+  Preallocation,
+  ResizeOptions,
+} from "./image.ts";
+export { Leases } from "./leases.ts";
+export { Kind, Runs, nowhere } from "./mapping.ts";
+export type { Mapping } from "./mapping.ts";
+export { RangeLock } from "./range-lock.ts";
+export { Serial } from "./serial.ts";
+export type { StreamOptions } from "./streams.ts";

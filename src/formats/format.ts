@@ -1,0 +1,71 @@
+import type { BackingReference, Image } from "../disk/index.ts";
+import type { Storage, WritableStorage } from "../storage/index.ts";
+
+/**
+ * A disk image format. A new one is a folder beside this file and one line in the registry; a
+ * program can also pass its own to `open`.
+ */
+export interface Format {
+  /** The name, as in `qemu-img -f`. */
+  readonly name: string;
+  /**
+   * How sure the format is, from 0 (no) to 100, that a storage that starts with `head` (up to 2 KiB)
+   * is of this format. `raw` says 1 to everything.
+   */
+  probe(head: Uint8Array): number;
+  /** Opens an image. Never opens anything that the image names. */
+  open(storage: Storage, options: FormatOpenOptions): Promise<Image>;
+  /** What can be said when creating an image, in QEMU's order. Absent: the format only reads. */
+  readonly createOptions?: readonly FormatOption[];
+  /**
+   * Writes a new, empty image to `storage`, which is empty. Until `finish` has resolved, the storage
+   * does not open as an image of any kind.
+   */
+  create?(storage: WritableStorage, options: FormatCreateOptions): Promise<NewImage>;
+}
+
+/** How a format opens an image. */
+export interface FormatOpenOptions {
+  readonly writable: boolean;
+  /**
+   * Open for inspection only: facts such as a corrupt or dirty mark or an unsupported feature do not
+   * prevent it where they can still be reported.
+   */
+  readonly inspect?: boolean;
+  /** Guest data and metadata reach stable storage in order, at the price of flushes. Default true. */
+  readonly barriers?: boolean;
+  /** Bytes of tables kept in memory. */
+  readonly cacheSize?: number;
+}
+
+/** An image that is being made. */
+export interface NewImage {
+  /** Open for writing; it can be filled before it is finished. */
+  readonly image: Image;
+  /** Makes the storage a valid image. `durable`: and everything is on stable storage. */
+  finish(options: { readonly durable: boolean }): Promise<void>;
+}
+
+/** A creation option, as `qemu-img create -o` takes it. */
+export interface FormatOption {
+  readonly name: string;
+  readonly type: "string" | "size" | "number" | "boolean";
+  /** In a few words. */
+  readonly help: string;
+  /** What is used, and shown, when the user says nothing. */
+  readonly default?: string | number | boolean;
+  /** The option is about the file, not the format inside it. */
+  readonly file?: boolean;
+}
+
+/** Creation options by name, of the types that the table gives them. */
+export type FormatOptionValues = Readonly<Record<string, string | number | boolean>>;
+
+/** What a new image shall be. */
+export interface FormatCreateOptions {
+  /** Size of the guest's disk in bytes. */
+  readonly size: number;
+  readonly backing?: BackingReference | undefined;
+  /** Values for {@link Format.createOptions}; absent ones take their defaults. */
+  readonly values?: FormatOptionValues;
+}

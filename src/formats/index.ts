@@ -1,0 +1,13 @@
+export type {
+  Format,
+  FormatCreateOptions,
+  FormatOpenOptions,
+  FormatOption,
+  FormatOptionValues,
+  NewImage,
+} from "./format.ts";
+export { openDisk } from "./open.ts";
+export type { DiskOptions, ReferenceResolver } from "./open.ts";
+export { Qcow2Image, qcow2 } from "./qcow2/index.ts";
+export { raw } from "./raw/index.ts";
+export { formatNamed, formats, probe } from "./registry.ts";

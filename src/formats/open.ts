@@ -1,0 +1,127 @@
+import type { Codecs } from "../codec/index.ts";
+import { Disk, type BackingReference } from "../disk/index.ts";
+import { PlatterError, throwIfAborted } from "../errors.ts";
+import type { Storage } from "../storage/index.ts";
+import type { Format } from "./format.ts";
+import { formatNamed, formats, probe } from "./registry.ts";
+
+/**
+ * Decides about what an image names: opens it, or throws. `image` is the storage of the image that
+ * names it.
+ */
+export type ReferenceResolver = (reference: BackingReference, image: Storage) => Promise<Storage>;
+
+/** How a disk is opened. */
+export interface DiskOptions {
+  /** Open for writing; default false. Backing images are never opened for writing. */
+  readonly writable?: boolean;
+  /** The format; found out from the first bytes when absent. */
+  readonly format?: string | undefined;
+  /**
+   * What happens when an image names another file: `"deny"` (the default) throws
+   * `E_REFERENCE_DENIED`; `"ignore"` opens the image alone, for looking at its structure: what is
+   * behind it reads as zeros.
+   */
+  readonly references?: "deny" | "ignore" | ReferenceResolver;
+  /** Deepest backing chain that is followed; default 200. */
+  readonly maxDepth?: number;
+  readonly codecs?: Codecs;
+  /** The formats to choose from; default those that come with Platter. */
+  readonly formats?: readonly Format[];
+  /** See the format's open options. */
+  readonly barriers?: boolean;
+  /** Bytes of tables kept in memory, per image. */
+  readonly cacheSize?: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+const defaultDepth = 200;
+
+/**
+ * Opens the image in `storage` and, as far as the policy allows, everything behind it. Takes charge
+ * of `storage`: it is closed when opening fails, and with the disk.
+ */
+export async function openDisk(storage: Storage, options: DiskOptions = {}): Promise<Disk> {
+  return openLayer(storage, options, []);
+}
+
+async function openLayer(
+  storage: Storage,
+  options: DiskOptions,
+  above: readonly Storage[],
+): Promise<Disk> {
+  const { signal, maxDepth = defaultDepth, formats: known = formats } = options;
+  try {
+    throwIfAborted(signal);
+    refuseLoop(storage, above);
+    if (above.length > maxDepth) {
+      throw new PlatterError(
+        "E_CHAIN_DEPTH",
+        `${storage.name}: the backing chain of ${above[0]?.name} is more than ${maxDepth} images deep`,
+        { file: storage.name, value: above.length },
+      );
+    }
+    const format =
+      options.format === undefined
+        ? await probe(storage, known)
+        : formatNamed(options.format, known);
+    const image = await format.open(storage, {
+      writable: options.writable ?? false,
+      ...(options.barriers !== undefined && { barriers: options.barriers }),
+      ...(options.cacheSize !== undefined && { cacheSize: options.cacheSize }),
+    });
+    const backing =
+      image.backing === undefined || options.references === "ignore"
+        ? undefined
+        : await openBacking(image.backing, storage, options, [...above, storage]);
+    return new Disk(image, backing, options.codecs);
+  } catch (error) {
+    await storage.close();
+    throw error;
+  }
+}
+
+async function openBacking(
+  reference: BackingReference,
+  image: Storage,
+  options: DiskOptions,
+  above: readonly Storage[],
+): Promise<Disk> {
+  const { references = "deny" } = options;
+  if (references === "deny" || references === "ignore") {
+    throw new PlatterError(
+      "E_REFERENCE_DENIED",
+      `${image.name}: the image needs its backing file "${reference.name}", which the open policy ` +
+        `does not allow to open; pass "references" to open() to allow it`,
+      { file: image.name, field: "backing file", value: reference.name },
+    );
+  }
+  try {
+    const storage = await references(reference, image);
+    const below = { ...options, format: reference.format, writable: false };
+    return await openLayer(storage, below, above);
+  } catch (error) {
+    throw asBackingError(error);
+  }
+}
+
+/** Puts QEMU's words for "it is the backing file" in front of QEMU's words for the error. */
+function asBackingError(error: unknown): unknown {
+  if (!(error instanceof PlatterError) || error.code === "E_ABORTED") return error;
+  const qemu = `Could not open backing file: ${error.details.qemu ?? error.message}`;
+  return new PlatterError(error.code, error.message, { ...error.details, qemu });
+}
+
+/** An image that is behind itself would be read for ever. */
+function refuseLoop(storage: Storage, above: readonly Storage[]): void {
+  const loop = above.find(
+    (other) =>
+      other === storage || (storage.identity !== undefined && other.identity === storage.identity),
+  );
+  if (loop === undefined) return;
+  throw new PlatterError(
+    "E_CHAIN_LOOP",
+    `${storage.name}: the backing chain of ${above[0]?.name} leads back to ${loop.name}`,
+    { file: storage.name, field: "backing file", value: loop.name },
+  );
+}

@@ -1,0 +1,281 @@
+import { alignUp, divideUp } from "../../bytes/index.ts";
+import { PlatterError } from "../../errors.ts";
+import { entrySize, maxRefcountTableBytes, type Geometry } from "./geometry.ts";
+import { getRefcount, setRefcount } from "./refcount-block.ts";
+import type { Refcounts } from "./refcounts.ts";
+import type { Table } from "./tables.ts";
+
+/** What the allocator needs to switch to a larger refcount table, in an order that survives. */
+export interface TableSwitch {
+  /** Writes all refcount blocks and `table` at `offset`, then makes the header point there. */
+  (table: Float64Array, offset: number): Promise<void>;
+}
+
+/**
+ * Hands out and takes back host clusters. It picks the clusters that QEMU would pick, so that the
+ * same operations lead to the same image: first fit from the lowest cluster that may be free, with
+ * refcount blocks placed where the need for them is noticed.
+ *
+ * Changes refcounts in memory only; the write-back order is somebody else's business. Calls must
+ * not overlap.
+ */
+export class Allocator {
+  private readonly refcounts: Refcounts;
+  private readonly geometry: Geometry;
+  private readonly name: string;
+  private readonly switchTable: TableSwitch;
+  /** No cluster below this one is free. */
+  private firstFree = 0;
+  /** Where the next packed cluster may continue; 0 when it has to start a new host cluster. */
+  private packedEnd = 0;
+
+  constructor(refcounts: Refcounts, name: string, switchTable: TableSwitch) {
+    this.refcounts = refcounts;
+    this.geometry = refcounts.geometry;
+    this.name = name;
+    this.switchTable = switchTable;
+  }
+
+  /** Allocates `count` contiguous clusters and returns the offset of the first. */
+  async allocate(count: number): Promise<number> {
+    for (;;) {
+      const first = await this.findFree(count);
+      if (await this.change(first, count, 1)) return first * this.geometry.clusterSize;
+    }
+  }
+
+  /**
+   * Allocates up to `count` clusters from `offset` on, as many as are free there, and returns how
+   * many that were.
+   */
+  async allocateAt(offset: number, count: number): Promise<number> {
+    const first = offset / this.geometry.clusterSize;
+    for (;;) {
+      let free = 0;
+      while (free < count && (await this.refcounts.count(first + free)) === 0) free++;
+      if (await this.change(first, free, 1)) return free;
+    }
+  }
+
+  /**
+   * Finds `length` bytes for a packed cluster, sharing the host cluster of the previous one where
+   * it fits, and returns their offset, which is at most `maxOffset`.
+   */
+  async allocatePacked(length: number, maxOffset: number): Promise<number> {
+    const { clusterSize, maxRefcount } = this.geometry;
+    let offset = this.packedEnd;
+    if (offset !== 0) {
+      const count = await this.refcounts.count(Math.floor(offset / clusterSize));
+      if (count === maxRefcount) offset = 0;
+    }
+    for (;;) {
+      const room = offset === 0 ? 0 : clusterSize - (offset % clusterSize);
+      if (room < length) {
+        const next = (await this.findFree(1)) * clusterSize;
+        if (next > maxOffset) throw this.tooLarge(next);
+        if (offset === 0 || alignUp(offset, clusterSize) !== next) offset = next;
+      }
+      const first = Math.floor(offset / clusterSize);
+      const last = Math.floor((offset + length - 1) / clusterSize);
+      if (await this.change(first, last - first + 1, 1)) break;
+      offset = 0;
+    }
+    const end = offset + length;
+    this.packedEnd = end % clusterSize === 0 ? 0 : end;
+    return offset;
+  }
+
+  /** Gives back the clusters that `length` bytes from `offset` on touch. */
+  async release(offset: number, length: number): Promise<void> {
+    const { clusterSize } = this.geometry;
+    const first = Math.floor(offset / clusterSize);
+    await this.change(first, Math.floor((offset + length - 1) / clusterSize) - first + 1, -1);
+  }
+
+  /**
+   * Makes a new refcount table and the blocks that cover it and `additional` more clusters, all of
+   * them from `start` (after the last used cluster) on. Returns the offset after them. With
+   * `exact`, the table gets no room to grow. `pending` is a block that has no entry yet.
+   */
+  async rebuildTable(
+    start: number,
+    additional: number,
+    exact: boolean,
+    pending?: { readonly entry: number; readonly offset: number },
+  ): Promise<number> {
+    const { clusterSize, refcountsPerBlock } = this.geometry;
+    const needed = blocksNeeded(start / clusterSize + additional, this.geometry, !exact);
+    const wanted = exact ? needed : needed + divideUp(needed, 2);
+    const entries = alignUp(wanted, clusterSize / entrySize);
+    if (entries * entrySize > maxRefcountTableBytes) throw this.tooLarge(start);
+
+    const table = new Float64Array(entries);
+    const used = this.refcounts.lastUsedEntry + 1;
+    table.set(this.refcounts.table.subarray(0, Math.min(used, entries)));
+    if (pending !== undefined) table[pending.entry] = pending.offset;
+
+    const firstEntry = Math.floor(start / clusterSize / refcountsPerBlock);
+    let newBlocks = 0;
+    for (let i = firstEntry; i < needed; i++) if (table[i] === 0) newBlocks++;
+    const tableOffset = start + newBlocks * clusterSize;
+    const end = tableOffset + entries * entrySize;
+
+    let blockOffset = start;
+    for (let i = firstEntry; i < needed; i++) {
+      let block: Table;
+      if (table[i] !== 0) {
+        block = await this.refcounts.blocks.load(table[i]!);
+      } else {
+        block = this.refcounts.blocks.create(blockOffset);
+        table[i] = blockOffset;
+        blockOffset += clusterSize;
+      }
+      this.markUsed(block, i, start / clusterSize, end / clusterSize);
+    }
+
+    const oldOffset = this.refcounts.tableOffset;
+    const oldLength = this.refcounts.table.length * entrySize;
+    await this.switchTable(table, tableOffset);
+    await this.release(oldOffset, oldLength);
+    return end;
+  }
+
+  /** Sets the refcount of the clusters [first, end) that block number `entry` covers to one. */
+  private markUsed(block: Table, entry: number, first: number, end: number): void {
+    const { refcountsPerBlock, refcountOrder } = this.geometry;
+    const covered = entry * refcountsPerBlock;
+    const from = Math.max(first - covered, 0);
+    const to = Math.min(end - covered, refcountsPerBlock);
+    for (let i = from; i < to; i++) setRefcount(block.view, i, refcountOrder, 1);
+    if (from < to) this.refcounts.blocks.touch(block);
+  }
+
+  /** Index of the first of `count` free contiguous clusters; the search goes on after them. */
+  private async findFree(count: number): Promise<number> {
+    let run = 0;
+    while (run < count) {
+      const index = this.firstFree++;
+      run = (await this.isFree(index)) ? run + 1 : 0;
+    }
+    const first = this.firstFree - count;
+    if (this.firstFree * this.geometry.clusterSize > Number.MAX_SAFE_INTEGER) {
+      throw this.tooLarge(first * this.geometry.clusterSize);
+    }
+    return first;
+  }
+
+  private isFree(index: number): boolean | Promise<boolean> {
+    const { refcountsPerBlock, refcountOrder } = this.geometry;
+    const offset = this.refcounts.blockOffset(index);
+    if (offset === 0) return true;
+    const block = this.refcounts.blocks.get(offset);
+    if (block === undefined) return this.refcounts.count(index).then((count) => count === 0);
+    return getRefcount(block.view, index % refcountsPerBlock, refcountOrder) === 0;
+  }
+
+  /**
+   * Adds `by` to the refcounts of `count` clusters from `first` on. Returns false, having undone
+   * everything, when a refcount block had to be allocated on the way: it may now be where the
+   * caller wanted its clusters, so the caller has to look for a place again.
+   */
+  private async change(first: number, count: number, by: 1 | -1): Promise<boolean> {
+    const { refcountsPerBlock, refcountOrder, maxRefcount, clusterSize } = this.geometry;
+    let block: Table | undefined;
+    let covered = -1;
+    for (let index = first; index < first + count; index++) {
+      const entry = Math.floor(index / refcountsPerBlock);
+      if (entry !== covered) {
+        block = this.refcounts.cachedBlock(index) ?? (await this.refcounts.block(index));
+        if (block === undefined && by > 0) {
+          try {
+            await this.addBlock(index);
+          } finally {
+            await this.change(first, index - first, -1);
+          }
+          // The clusters that were wanted are tried first again.
+          this.firstFree = Math.min(this.firstFree, first);
+          return false;
+        }
+        covered = entry;
+      }
+      const at = index % refcountsPerBlock;
+      const old = block === undefined ? 0 : getRefcount(block.view, at, refcountOrder);
+      const now = old + by;
+      if (block === undefined || now < 0 || now > maxRefcount) {
+        await this.change(first, index - first, by > 0 ? -1 : 1);
+        throw new PlatterError(
+          "E_CORRUPT",
+          `${this.name}: the refcount of cluster ${index} (offset ${index * clusterSize}) is ` +
+            `${old} and cannot become ${now}; run "qemu-img check" on the image`,
+          { file: this.name, field: "refcount", offset: index * clusterSize, value: old },
+        );
+      }
+      setRefcount(block.view, at, refcountOrder, now);
+      this.refcounts.blocks.touch(block);
+      if (now === 0) this.freed(index);
+    }
+    return true;
+  }
+
+  private freed(index: number): void {
+    this.firstFree = Math.min(this.firstFree, index);
+    if (Math.floor(this.packedEnd / this.geometry.clusterSize) === index) this.packedEnd = 0;
+    this.refcounts.blocks.drop(index * this.geometry.clusterSize);
+  }
+
+  /** Makes the refcount block that covers cluster `index`, which has none. */
+  private async addBlock(index: number): Promise<void> {
+    const { clusterSize, refcountsPerBlock, refcountOrder } = this.geometry;
+    const entry = Math.floor(index / refcountsPerBlock);
+    const self = await this.findFree(1);
+    if (Math.floor(self / refcountsPerBlock) === entry) {
+      const block = this.refcounts.blocks.create(self * clusterSize);
+      setRefcount(block.view, self % refcountsPerBlock, refcountOrder, 1);
+    } else {
+      // Another block counts it. Should that one have to be made first, the caller comes back.
+      if (!(await this.change(self, 1, 1))) return;
+      this.refcounts.blocks.create(self * clusterSize);
+    }
+    if (entry < this.refcounts.table.length) {
+      this.refcounts.table[entry] = self * clusterSize;
+      this.refcounts.dirtyEntries.add(entry);
+      return;
+    }
+    const blocksUsed = divideUp(Math.max(index, self) + 1, refcountsPerBlock);
+    const start = blocksUsed * refcountsPerBlock * clusterSize;
+    await this.rebuildTable(start, 0, false, { entry, offset: self * clusterSize });
+  }
+
+  private tooLarge(offset: number): PlatterError {
+    return new PlatterError(
+      "E_FILE_TOO_LARGE",
+      `${this.name}: the image file would grow past what its format can address (at ${offset}); ` +
+        `use larger clusters`,
+      { file: this.name, offset, qemu: "File too large" },
+    );
+  }
+}
+
+/**
+ * Refcount blocks needed for `clusters` clusters and for the refcount blocks and table themselves.
+ * `generous` makes room for the table to be half as large again.
+ */
+export function blocksNeeded(clusters: number, geometry: Geometry, generous: boolean): number {
+  const entriesPerCluster = geometry.clusterSize / entrySize;
+  let counted = clusters;
+  let mayGrow = generous;
+  let table = 0;
+  let blocks = 0;
+  for (let total = 0, last = -1; total !== last;) {
+    last = total;
+    blocks = divideUp(counted + table + blocks, geometry.refcountsPerBlock);
+    table = divideUp(blocks, entriesPerCluster);
+    total = counted + blocks + table;
+    if (total === last && mayGrow) {
+      counted += divideUp(table, 2);
+      total = 0;
+      mayGrow = false;
+    }
+  }
+  return blocks;
+}

@@ -1,0 +1,321 @@
+import { divideUp } from "../../bytes/index.ts";
+import type { CheckImageOptions, CheckProblem, CheckReport } from "../../disk/index.ts";
+import { throwIfAborted } from "../../errors.ts";
+import {
+  compressedBit,
+  copiedBit,
+  decodeCompressed,
+  hostOffset,
+  reservedHigh,
+  reservedLow,
+  zeroBit,
+} from "./entries.ts";
+import { entrySize } from "./geometry.ts";
+import { lowerOf, upperOf } from "./l2-table.ts";
+import type { Metadata } from "./metadata.ts";
+import { ReferenceCounts } from "./reference-counts.ts";
+import type { Table } from "./tables.ts";
+
+/** Problems that are described; the others are only counted. */
+const maxProblems = 1000;
+
+const hex = (value: number | bigint): string => value.toString(16);
+
+/**
+ * Compares the refcounts in an image with the references that there are, as `qemu-img check` does,
+ * and counts what it counts. Works through the structures in QEMU's order, so that problems are
+ * reported in it. The refcount table must have been loaded.
+ */
+export class Checker {
+  private readonly metadata: Metadata;
+  private readonly options: CheckImageOptions;
+  private readonly references = new ReferenceCounts();
+  private readonly problems: CheckProblem[] = [];
+  private found = { corruptions: 0, leaks: 0, checkErrors: 0 };
+  private clusters = { allocated: 0, fragmented: 0, compressed: 0 };
+
+  constructor(metadata: Metadata, options: CheckImageOptions) {
+    this.metadata = metadata;
+    this.options = options;
+  }
+
+  async run(): Promise<CheckReport> {
+    const { geometry, l1, refcounts, diskSize } = this.metadata;
+    this.refer(0, geometry.clusterSize);
+    this.refer(l1.offset, l1.bytes.length);
+    for (let i = 0; i < l1.length; i++) await this.countL1Entry(i);
+    this.refer(refcounts.tableOffset, refcounts.table.length * entrySize);
+    this.countRefcountBlocks();
+    const highest = await this.compareRefcounts();
+    await this.checkCopiedFlags();
+    const total = divideUp(diskSize, geometry.clusterSize);
+    this.options.onProgress?.({ done: diskSize, total: diskSize });
+    return {
+      totalClusters: total,
+      allocatedClusters: this.clusters.allocated,
+      fragmentedClusters: this.clusters.fragmented,
+      compressedClusters: this.clusters.compressed,
+      imageEndOffset: (highest + 1) * geometry.clusterSize,
+      ...this.found,
+      problems: this.problems,
+      problemsOmitted:
+        this.found.corruptions + this.found.leaks + this.found.checkErrors - this.problems.length,
+    };
+  }
+
+  /** Counts a reference to each cluster that `length` bytes from `offset` on touch. */
+  private refer(offset: number, length: number, guest?: CheckProblem["guest"]): void {
+    if (length === 0) return;
+    const { geometry, storage } = this.metadata;
+    // The last cluster of a file need not be there in full.
+    if (!(offset + length - storage.size <= geometry.clusterSize)) {
+      return this.report({
+        kind: "error",
+        message:
+          `ERROR: counting reference for region exceeding the end of the file by one cluster or ` +
+          `more: offset 0x${hex(offset)} size 0x${hex(length)}`,
+        hostOffset: offset,
+        ...(guest && { guest }),
+      });
+    }
+    const first = Math.floor(offset / geometry.clusterSize);
+    const last = Math.floor((offset + length - 1) / geometry.clusterSize);
+    for (let index = first; index <= last; index++) {
+      if (this.references.add(index) <= geometry.maxRefcount) continue;
+      this.report({
+        kind: "error",
+        message: `ERROR: overflow cluster offset=0x${hex(index * geometry.clusterSize)}`,
+        hostOffset: index * geometry.clusterSize,
+      });
+    }
+  }
+
+  private async countL1Entry(index: number): Promise<void> {
+    const { geometry, l1 } = this.metadata;
+    const { signal, onProgress } = this.options;
+    throwIfAborted(signal);
+    onProgress?.({ done: index * geometry.l2Span, total: l1.length * geometry.l2Span });
+    const offset = l1.l2Offset(index);
+    if (offset === 0) return;
+    const guest = { start: index * geometry.l2Span, end: (index + 1) * geometry.l2Span };
+    const hostEntry = l1.offset + index * entrySize;
+    if (l1.reservedBits(index)) {
+      this.report({
+        kind: "error",
+        message: `ERROR found L1 entry with reserved bits set: ${hex(l1.raw(index))}`,
+        hostOffset: hostEntry,
+        guest,
+      });
+    }
+    this.refer(offset, geometry.clusterSize, guest);
+    if (offset % geometry.clusterSize !== 0) {
+      this.report({
+        kind: "error",
+        message: `ERROR l2_offset=${hex(offset)}: Table is not cluster aligned; L1 entry corrupted`,
+        hostOffset: hostEntry,
+        guest,
+      });
+      return;
+    }
+    const table = await this.l2Table(offset);
+    if (table !== undefined) this.countL2Table(table, guest.start);
+  }
+
+  /** The L2 table at `offset`; undefined where it is not inside the file, which has been reported. */
+  private async l2Table(offset: number): Promise<Table | undefined> {
+    const { geometry, storage, l2 } = this.metadata;
+    const inside =
+      offset % geometry.clusterSize === 0 && offset + geometry.clusterSize <= storage.size;
+    return inside ? l2.load(offset) : undefined;
+  }
+
+  private countL2Table(table: Table, tableStart: number): void {
+    const { geometry } = this.metadata;
+    const { clusterSize, clusterBits, l2Entries } = geometry;
+    let next = 0;
+    for (let index = 0; index < l2Entries; index++) {
+      const upper = upperOf(table, index);
+      const lower = lowerOf(table, index);
+      if (upper === 0 && lower === 0) continue;
+      const start = tableStart + index * clusterSize;
+      const guest = { start, end: start + clusterSize };
+      const place = { hostOffset: table.offset + index * entrySize, guest };
+      if ((upper & compressedBit) !== 0) {
+        const { offset, length } = decodeCompressed(upper, lower, clusterBits);
+        if ((upper & copiedBit) !== 0) {
+          this.report({
+            kind: "error",
+            message:
+              `ERROR: coffset=0x${hex(offset)}: copied flag must never be set for compressed ` +
+              `clusters`,
+            ...place,
+          });
+        }
+        const sector = offset - (offset % 512);
+        this.refer(sector, offset + length - sector, guest);
+        this.clusters.allocated++;
+        this.clusters.compressed++;
+        // Packed clusters are fragmented by nature.
+        this.clusters.fragmented++;
+        continue;
+      }
+      if ((upper & reservedHigh) !== 0 || (lower & reservedLow) !== 0) {
+        this.report({
+          kind: "error",
+          message: `ERROR found l2 entry with reserved bits set: ${hex(entry64(upper, lower))}`,
+          ...place,
+        });
+      }
+      const host = hostOffset(upper, lower);
+      if (host === 0) continue;
+      this.clusters.allocated++;
+      if (next !== 0 && host !== next) this.clusters.fragmented++;
+      next = host + clusterSize;
+      this.refer(host, clusterSize, guest);
+      if (host % clusterSize !== 0) {
+        this.report({
+          kind: "error",
+          message: this.unaligned(host, (lower & zeroBit) !== 0),
+          ...place,
+        });
+      }
+    }
+  }
+
+  private unaligned(host: number, zero: boolean): string {
+    return zero
+      ? `ERROR: Preallocated zero cluster is not properly aligned: offset=${hex(host)}`
+      : `ERROR offset=${hex(host)}: Cluster is not properly aligned; L2 entry corrupted.`;
+  }
+
+  private countRefcountBlocks(): void {
+    const { geometry, refcounts, storage } = this.metadata;
+    const clusters = divideUp(storage.size, geometry.clusterSize);
+    refcounts.table.forEach((offset, i) => {
+      if (offset === 0) return;
+      const hostOffset = refcounts.tableOffset + i * entrySize;
+      if (offset % geometry.clusterSize !== 0) {
+        return this.report({
+          kind: "error",
+          message: `ERROR refcount block ${i} is not cluster aligned; refcount table entry corrupted`,
+          hostOffset,
+        });
+      }
+      const index = offset / geometry.clusterSize;
+      if (index >= clusters) {
+        return this.report({
+          kind: "error",
+          message: `ERROR refcount block ${i} is outside image`,
+          hostOffset,
+        });
+      }
+      this.refer(offset, geometry.clusterSize);
+      const count = this.references.get(index);
+      if (count === 1) return;
+      this.report({
+        kind: "error",
+        message: `ERROR refcount block ${i} refcount=${count}`,
+        hostOffset: offset,
+      });
+    });
+  }
+
+  /** Compares counts cluster by cluster; returns the last cluster that is in use. */
+  private async compareRefcounts(): Promise<number> {
+    const { geometry, refcounts, storage } = this.metadata;
+    const { clusterSize, refcountsPerBlock } = geometry;
+    const clusters = divideUp(storage.size, clusterSize);
+    let highest = 0;
+    for (let first = 0; first < clusters; first += refcountsPerBlock) {
+      throwIfAborted(this.options.signal);
+      const end = Math.min(clusters, first + refcountsPerBlock);
+      const hasBlock = this.isReadable(refcounts.blockOffset(first));
+      if (!hasBlock && !this.references.mayHave(first, end)) continue;
+      for (let index = first; index < end; index++) {
+        const stored = hasBlock ? await refcounts.count(index) : 0;
+        const counted = this.references.get(index);
+        if (stored > 0 || counted > 0) highest = index;
+        if (stored === counted) continue;
+        const leak = stored > counted;
+        this.report({
+          kind: leak ? "leak" : "error",
+          message:
+            `${leak ? "Leaked" : "ERROR"} cluster ${index} refcount=${stored} ` +
+            `reference=${counted}`,
+          hostOffset: index * clusterSize,
+        });
+      }
+    }
+    return highest;
+  }
+
+  private isReadable(blockOffset: number): boolean {
+    const { geometry, storage } = this.metadata;
+    return (
+      blockOffset !== 0 &&
+      blockOffset % geometry.clusterSize === 0 &&
+      blockOffset + geometry.clusterSize <= storage.size
+    );
+  }
+
+  /** "Copied" has to be set where the refcount is exactly one, and nowhere else. */
+  private async checkCopiedFlags(): Promise<void> {
+    const { geometry, l1 } = this.metadata;
+    for (let i = 0; i < l1.length; i++) {
+      throwIfAborted(this.options.signal);
+      const offset = l1.l2Offset(i);
+      if (offset === 0) continue;
+      const start = i * geometry.l2Span;
+      const count = await this.storedCount(offset);
+      if (l1.isCopied(i) !== (count === 1)) {
+        this.report({
+          kind: "error",
+          message:
+            `ERROR OFLAG_COPIED L2 cluster: l1_index=${i} l1_entry=${hex(l1.raw(i))} ` +
+            `refcount=${count}`,
+          hostOffset: l1.offset + i * entrySize,
+          guest: { start, end: start + geometry.l2Span },
+        });
+      }
+      const table = await this.l2Table(offset);
+      if (table !== undefined) await this.checkCopiedEntries(table, start);
+    }
+  }
+
+  private async checkCopiedEntries(table: Table, tableStart: number): Promise<void> {
+    const { clusterSize, l2Entries } = this.metadata.geometry;
+    for (let index = 0; index < l2Entries; index++) {
+      const upper = upperOf(table, index);
+      const lower = lowerOf(table, index);
+      if ((upper & compressedBit) !== 0) continue;
+      const host = hostOffset(upper, lower);
+      if (host === 0) continue;
+      const count = await this.storedCount(host);
+      if (((upper & copiedBit) !== 0) === (count === 1)) continue;
+      const start = tableStart + index * clusterSize;
+      this.report({
+        kind: "error",
+        message:
+          `ERROR OFLAG_COPIED data cluster: l2_entry=${hex(entry64(upper, lower))} ` +
+          `refcount=${count}`,
+        hostOffset: table.offset + index * entrySize,
+        guest: { start, end: start + clusterSize },
+      });
+    }
+  }
+
+  private async storedCount(offset: number): Promise<number> {
+    const { geometry, refcounts } = this.metadata;
+    const index = Math.floor(offset / geometry.clusterSize);
+    return this.isReadable(refcounts.blockOffset(index)) ? refcounts.count(index) : 0;
+  }
+
+  private report(problem: CheckProblem): void {
+    if (problem.kind === "leak") this.found.leaks++;
+    else if (problem.kind === "error") this.found.corruptions++;
+    else this.found.checkErrors++;
+    if (this.problems.length < maxProblems) this.problems.push(problem);
+  }
+}
+
+const entry64 = (upper: number, lower: number): bigint => (BigInt(upper) << 32n) | BigInt(lower);

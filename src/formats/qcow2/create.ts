@@ -1,0 +1,131 @@
+import type { BackingReference } from "../../disk/index.ts";
+import { PlatterError } from "../../errors.ts";
+import type { WritableStorage } from "../../storage/index.ts";
+import type { FormatCreateOptions, NewImage } from "../format.ts";
+import { ExtensionType, type Extension } from "./extensions.ts";
+import { compatible, incompatible } from "./features.ts";
+import { Geometry, entrySize, maxL1Bytes } from "./geometry.ts";
+import {
+  compressionTypes,
+  encodeHeader,
+  magic,
+  version2Length,
+  version3Length,
+  type Header,
+} from "./header.ts";
+import { Qcow2Image } from "./image.ts";
+import { L1Table } from "./l1-table.ts";
+import { Metadata, WritableMetadata } from "./metadata.ts";
+import { checkCreateOptions, type Qcow2CreateOptions } from "./options.ts";
+import { resize } from "./resize.ts";
+
+/**
+ * Starts a new image in the empty `storage`. What is there before `finish` is a header that nobody
+ * opens: it demands a feature named "unfinished". Metadata ends up byte for byte where
+ * `qemu-img create` puts it.
+ */
+export async function create(
+  storage: WritableStorage,
+  options: FormatCreateOptions,
+): Promise<NewImage> {
+  const checked = checkCreateOptions(options, storage.name);
+  const geometry = new Geometry(checked.clusterBits, checked.refcountOrder);
+  refuseTooLarge(checked.size, geometry, storage.name);
+  const header = newHeader(checked, options.backing);
+  // Finds out now whether everything fits into the first cluster.
+  encodeHeader(header, storage.name);
+  await storage.write(0, encodeHeader(placeholder(header), storage.name));
+
+  const metadata = await firstClusters(storage, header, geometry);
+  await resize(metadata, checked.size, { preallocation: checked.preallocation });
+  const image = new Qcow2Image(metadata, options.backing);
+  return {
+    image,
+    async finish({ durable }) {
+      await image.writer?.finish(durable);
+      await storage.write(0, encodeHeader(header, storage.name));
+      if (durable) await storage.flush();
+      metadata.goLive();
+    },
+  };
+}
+
+/** Header, refcount table and first refcount block: one cluster each, in this order. */
+async function firstClusters(
+  storage: WritableStorage,
+  header: Header,
+  { clusterSize }: Geometry,
+): Promise<WritableMetadata> {
+  const table = new Float64Array(clusterSize / entrySize);
+  table[0] = 2 * clusterSize;
+  const start = new Metadata(storage, header, new L1Table(0, new Uint8Array(0)));
+  start.startRefcounts(clusterSize, table);
+  const metadata = new WritableMetadata(start, storage, { headerIsLive: false, barriers: false });
+  await storage.write(clusterSize, new Uint8Array(clusterSize));
+  metadata.refcounts.dirtyEntries.add(0);
+  metadata.refcounts.blocks.create(2 * clusterSize);
+  await metadata.allocator.allocate(3);
+  return metadata;
+}
+
+function newHeader(options: Qcow2CreateOptions, backing: BackingReference | undefined): Header {
+  const { version, clusterBits, refcountOrder, compression, lazyRefcounts } = options;
+  const { clusterSize } = new Geometry(clusterBits, refcountOrder);
+  const format = backing?.format;
+  const extensions: Extension[] =
+    format === undefined
+      ? []
+      : [{ type: ExtensionType.backingFormat, data: new TextEncoder().encode(format) }];
+  return {
+    fields: {
+      magic,
+      version,
+      backing_file_offset: 0n,
+      backing_file_size: 0,
+      cluster_bits: clusterBits,
+      size: 0n,
+      crypt_method: 0,
+      l1_size: 0,
+      l1_table_offset: 0n,
+      refcount_table_offset: BigInt(clusterSize),
+      refcount_table_clusters: 1,
+      nb_snapshots: 0,
+      snapshots_offset: 0n,
+      incompatible_features: compression === "zlib" ? 0n : incompatible.compression,
+      compatible_features: lazyRefcounts ? compatible.lazyRefcounts : 0n,
+      autoclear_features: 0n,
+      refcount_order: refcountOrder,
+      header_length: version === 2 ? version2Length : version3Length,
+      compression_type: compressionTypes.indexOf(compression),
+    },
+    additional: new Uint8Array(0),
+    extensions,
+    backingName: backing?.name,
+  };
+}
+
+/** The header that stands in for `header` while the image is being made. */
+function placeholder({ fields }: Header): Header {
+  return {
+    fields: {
+      ...fields,
+      version: 3,
+      incompatible_features: fields.incompatible_features | incompatible.unfinished,
+    },
+    additional: new Uint8Array(0),
+    extensions: [],
+    backingName: undefined,
+  };
+}
+
+function refuseTooLarge(size: number, geometry: Geometry, file: string): void {
+  if (geometry.l1Entries(size) * entrySize <= maxL1Bytes) return;
+  const text =
+    "The image size is too large for file format 'qcow2' (try using a larger cluster size)";
+  throw new PlatterError(
+    "E_LIMIT",
+    `${file}: a disk of ${size} bytes is too large for clusters of ${geometry.clusterSize} bytes; ` +
+      `try a larger cluster_size`,
+    { file, field: "size", value: size, qemu: `${file}: ${text}` },
+  );
+}

@@ -1,0 +1,55 @@
+import { divideUp } from "../../bytes/index.ts";
+
+/** Bytes of an entry of the L1 table and the refcount table, and of a standard L2 entry. */
+export const entrySize = 8;
+
+/** QEMU's limit for the L1 table: 32 MiB. */
+export const maxL1Bytes = 32 * 1024 * 1024;
+
+/** QEMU's limit for the refcount table: 8 MiB. */
+export const maxRefcountTableBytes = 8 * 1024 * 1024;
+
+/**
+ * The sizes that follow from a header's `cluster_bits` and `refcount_order`. Everything else in the
+ * format is counted in them (specification, "General", "Host cluster management", "Cluster
+ * mapping").
+ */
+export class Geometry {
+  readonly clusterBits: number;
+  readonly clusterSize: number;
+  /** Entries of an L2 table, which is one cluster. */
+  readonly l2Entries: number;
+  /** Guest bytes that one L2 table maps. */
+  readonly l2Span: number;
+  /** log2 of the width of a refcount in bits. */
+  readonly refcountOrder: number;
+  readonly refcountBits: number;
+  /** Refcounts in a refcount block, which is one cluster. */
+  readonly refcountsPerBlock: number;
+  /** Largest refcount that can be stored; 2^53 − 1 stands for anything beyond. */
+  readonly maxRefcount: number;
+
+  constructor(clusterBits: number, refcountOrder: number) {
+    this.clusterBits = clusterBits;
+    this.clusterSize = 2 ** clusterBits;
+    this.l2Entries = this.clusterSize / entrySize;
+    this.l2Span = this.l2Entries * this.clusterSize;
+    this.refcountOrder = refcountOrder;
+    this.refcountBits = 2 ** refcountOrder;
+    this.refcountsPerBlock = (this.clusterSize * 8) / this.refcountBits;
+    this.maxRefcount = Math.min(2 ** this.refcountBits - 1, Number.MAX_SAFE_INTEGER);
+  }
+
+  /** L1 entries needed for a disk of `size` bytes. */
+  l1Entries(size: number): number {
+    return divideUp(size, this.l2Span);
+  }
+
+  /**
+   * Entries that QEMU allocates for at most in one go: it handles L2 tables in 4 KiB slices. Ours
+   * are whole, but where clusters end up depends on it, and we put them where QEMU does.
+   */
+  get sliceEntries(): number {
+    return Math.min(this.clusterSize, 4096) / entrySize;
+  }
+}

@@ -1,0 +1,105 @@
+import { divideUp } from "../../bytes/index.ts";
+import {
+  Leases,
+  type BackingReference,
+  type CheckImageOptions,
+  type CheckReport,
+  type Image,
+  type Runs,
+} from "../../disk/index.ts";
+import type { CompressionType } from "../../codec/index.ts";
+import type { Storage } from "../../storage/index.ts";
+import { Checker } from "./check.ts";
+import { compatible, incompatible } from "./features.ts";
+import { compressionTypes } from "./header.ts";
+import { Qcow2Mapping } from "./mapping.ts";
+import { WritableMetadata, type Metadata } from "./metadata.ts";
+import { Qcow2Writer } from "./writer.ts";
+
+/** An opened qcow2 image. */
+export class Qcow2Image implements Image {
+  readonly format = "qcow2";
+  readonly storage: Storage;
+  readonly clusterSize: number;
+  readonly backing: BackingReference | undefined;
+  readonly compression: CompressionType;
+  readonly writer: Qcow2Writer | undefined;
+  /** Tables and counts, for `check` and whoever else looks at the structure itself. */
+  readonly metadata: Metadata;
+  private readonly mapping: Qcow2Mapping;
+  private readonly leases = new Leases();
+
+  /** With a {@link WritableMetadata}, the image can be written. */
+  constructor(metadata: Metadata, backing: BackingReference | undefined) {
+    this.metadata = metadata;
+    this.storage = metadata.storage;
+    this.clusterSize = metadata.geometry.clusterSize;
+    this.backing = backing;
+    this.compression = compressionTypes[metadata.header.fields.compression_type]!;
+    this.mapping = new Qcow2Mapping(metadata);
+    this.writer =
+      metadata instanceof WritableMetadata
+        ? new Qcow2Writer(metadata, this.leases, backing !== undefined)
+        : undefined;
+  }
+
+  get size(): number {
+    return this.metadata.diskSize;
+  }
+
+  /** The format-specific part of `info`, with QEMU's names and order. */
+  get details(): Readonly<Record<string, unknown>> {
+    const { fields } = this.metadata.header;
+    if (fields.version === 2)
+      return { compat: "0.10", "compression-type": "zlib", "refcount-bits": 16 };
+    return {
+      compat: "1.1",
+      "compression-type": this.compression,
+      "lazy-refcounts": (fields.compatible_features & compatible.lazyRefcounts) !== 0n,
+      "refcount-bits": this.metadata.geometry.refcountBits,
+      corrupt: (fields.incompatible_features & incompatible.corrupt) !== 0n,
+      "extended-l2": false,
+    };
+  }
+
+  /** Whether the image was not closed cleanly, so that its refcounts cannot be trusted. */
+  get isDirty(): boolean {
+    return (this.metadata.header.fields.incompatible_features & incompatible.dirty) !== 0n;
+  }
+
+  map(at: number, end: number, into: Runs): number {
+    return this.mapping.map(at, end, into);
+  }
+
+  load(at: number): Promise<void> {
+    return this.mapping.load(at);
+  }
+
+  lease(): () => void {
+    return this.leases.take();
+  }
+
+  /** Compares the clusters in use with what the host has allocated, by QEMU's rule of thumb. */
+  async mapsHoles(): Promise<boolean> {
+    const allocated = await this.storage.allocatedBytes?.();
+    if (allocated === undefined) return false;
+    const refcounts = await this.metadata.loadRefcounts();
+    const clusters = Math.floor(allocated / this.clusterSize);
+    const threshold = Math.max(Math.floor((clusters * 10) / 9), clusters + 2);
+    const end = divideUp(this.storage.size, this.clusterSize);
+    let used = 0;
+    for (let i = 0; i < end && used < threshold; i++) {
+      if ((await refcounts.count(i)) !== 0) used++;
+    }
+    return used >= threshold;
+  }
+
+  async check(options: CheckImageOptions): Promise<CheckReport> {
+    await this.metadata.loadRefcounts();
+    return new Checker(this.metadata, options).run();
+  }
+
+  async close(): Promise<void> {
+    await this.writer?.finish(false);
+  }
+}

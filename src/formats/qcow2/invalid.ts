@@ -1,0 +1,38 @@
+import { PlatterError, type ErrorCode } from "../../errors.ts";
+
+/** What is known about a value in an image that is refused. */
+export interface InvalidDetails {
+  readonly field?: string;
+  readonly offset?: number;
+  readonly value?: number | bigint | string;
+  /** What the user can do about it. */
+  readonly advice?: string;
+}
+
+/**
+ * The error for an image that cannot be opened: `text` is what QEMU says of it, and the message adds
+ * the field, its place, its value and what to do.
+ */
+export function invalid(
+  file: string,
+  code: ErrorCode,
+  text: string,
+  details: InvalidDetails = {},
+): PlatterError {
+  const { field, offset, value, advice } = details;
+  const where = [
+    field,
+    offset === undefined ? undefined : `at ${offset}`,
+    value === undefined ? undefined : `is ${value}`,
+  ]
+    .filter((part) => part !== undefined)
+    .join(" ");
+  const message = `${file}: ${text}${where && ` (${where})`}${advice === undefined ? "" : `; ${advice}`}`;
+  return new PlatterError(code, message, {
+    file,
+    field,
+    offset,
+    value,
+    qemu: text,
+  });
+}

@@ -1,0 +1,78 @@
+import {
+  compressedBit,
+  copiedBit,
+  decodeCompressed,
+  hostOffset,
+  lowerHalf,
+  upperHalf,
+  zeroBit,
+} from "./entries.ts";
+import { entrySize, type Geometry } from "./geometry.ts";
+import type { Table, TableCache } from "./tables.ts";
+
+/** The upper 32 bits of L2 entry `index`. */
+export const upperOf = (table: Table, index: number): number =>
+  table.view.getUint32(index * entrySize);
+
+/** The lower 32 bits of L2 entry `index`. */
+export const lowerOf = (table: Table, index: number): number =>
+  table.view.getUint32(index * entrySize + 4);
+
+/** Offset of the host cluster that a standard entry names; 0 for none or a compressed one. */
+export function hostClusterOf(table: Table, index: number): number {
+  const upper = upperOf(table, index);
+  return (upper & compressedBit) === 0 ? hostOffset(upper, lowerOf(table, index)) : 0;
+}
+
+/** Whether the entry is a compressed cluster. */
+export const isCompressed = (table: Table, index: number): boolean =>
+  (upperOf(table, index) & compressedBit) !== 0;
+
+/** Whether the entry reads as zeros by its zero flag. */
+export const isZeroFlagged = (table: Table, index: number): boolean =>
+  !isCompressed(table, index) && (lowerOf(table, index) & zeroBit) !== 0;
+
+/** Whether the entry has a host cluster of its own, which may be overwritten. */
+export const isOwned = (table: Table, index: number): boolean =>
+  (upperOf(table, index) & copiedBit) !== 0 && hostClusterOf(table, index) !== 0;
+
+/** Whether the entry is neither data, nor compressed, nor flagged as zero. */
+export const isUnallocated = (table: Table, index: number): boolean =>
+  !isCompressed(table, index) && hostClusterOf(table, index) === 0 && !isZeroFlagged(table, index);
+
+/** Stores an entry. */
+export function setEntry(
+  cache: TableCache,
+  table: Table,
+  index: number,
+  upper: number,
+  lower: number,
+): void {
+  const at = index * entrySize;
+  table.view.setUint32(at, upper);
+  table.view.setUint32(at + 4, lower);
+  cache.touch(table, at, at + entrySize);
+}
+
+/** Points an entry at a host cluster of its own. */
+export function setOwned(cache: TableCache, table: Table, index: number, host: number): void {
+  setEntry(cache, table, index, upperHalf(host) + copiedBit, lowerHalf(host));
+}
+
+/** The bytes of the storage that an entry refers to, if any. */
+export function referenced(
+  table: Table,
+  index: number,
+  geometry: Geometry,
+): { readonly offset: number; readonly length: number } | undefined {
+  const upper = upperOf(table, index);
+  const lower = lowerOf(table, index);
+  if ((upper & compressedBit) !== 0) {
+    const { offset, length } = decodeCompressed(upper, lower, geometry.clusterBits);
+    // The refcount belongs to whole sectors.
+    const start = offset - (offset % 512);
+    return { offset: start, length: offset + length - start };
+  }
+  const offset = hostOffset(upper, lower);
+  return offset === 0 ? undefined : { offset, length: geometry.clusterSize };
+}

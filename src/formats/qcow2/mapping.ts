@@ -1,0 +1,107 @@
+import { Kind, nowhere, type Mapping, type Runs } from "../../disk/index.ts";
+import { copiedBit, compressedBit, decodeCompressed, hostOffset, zeroBit } from "./entries.ts";
+import { entrySize } from "./geometry.ts";
+import { invalid } from "./invalid.ts";
+import type { Metadata } from "./metadata.ts";
+import type { Table } from "./tables.ts";
+
+/** Where guest bytes are, from the active L1 table and the L2 tables (specification, "Cluster mapping"). */
+export class Qcow2Mapping implements Mapping {
+  private readonly metadata: Metadata;
+
+  constructor(metadata: Metadata) {
+    this.metadata = metadata;
+  }
+
+  map(at: number, end: number, into: Runs): number {
+    const { geometry, l1, l2 } = this.metadata;
+    let position = at;
+    while (position < end) {
+      const index = Math.floor(position / geometry.l2Span);
+      const tableEnd = Math.min(end, (index + 1) * geometry.l2Span);
+      const offset = l1.l2Offset(index);
+      if (offset === 0) {
+        if (!into.add(Kind.unallocated, position, tableEnd - position)) return position;
+        position = tableEnd;
+        continue;
+      }
+      const table = l2.get(offset);
+      if (table === undefined) return position;
+      position = this.mapTable(table, l1.isCopied(index), position, tableEnd, into);
+      if (position < tableEnd) return position;
+    }
+    return position;
+  }
+
+  async load(at: number): Promise<void> {
+    const { geometry, l1, l2 } = this.metadata;
+    const offset = l1.l2Offset(Math.floor(at / geometry.l2Span));
+    if (offset !== 0) await l2.load(offset);
+  }
+
+  /** Maps the guest bytes [at, end), all of which `table` covers. */
+  private mapTable(table: Table, own: boolean, at: number, end: number, into: Runs): number {
+    const { clusterSize, l2Entries } = this.metadata.geometry;
+    const { view } = table;
+    let position = at;
+    let index = Math.floor(position / clusterSize) % l2Entries;
+    while (position < end) {
+      const inside = position % clusterSize;
+      const length = Math.min(clusterSize - inside, end - position);
+      const upper = view.getUint32(index * entrySize);
+      const lower = view.getUint32(index * entrySize + 4);
+      let fits: boolean;
+      if ((upper & compressedBit) !== 0) {
+        // A packed cluster is an indivisible run; a request may still start or end inside it.
+        const packed = decodeCompressed(upper, lower, this.metadata.geometry.clusterBits);
+        fits = into.add(
+          Kind.compressed,
+          position - inside,
+          clusterSize,
+          packed.offset,
+          false,
+          packed.length,
+        );
+      } else {
+        const host = hostOffset(upper, lower);
+        if (host % clusterSize !== 0) throw this.unaligned(host, table, index);
+        const inPlace = own && (upper & copiedBit) !== 0;
+        if ((lower & zeroBit) !== 0) {
+          if (this.metadata.header.fields.version < 3) throw this.zeroInVersion2(table, index);
+          const place = host === 0 ? nowhere : host + inside;
+          fits = into.add(Kind.zero, position, length, place, inPlace);
+        } else if (host === 0) {
+          fits = into.add(Kind.unallocated, position, length);
+        } else {
+          fits = into.add(Kind.data, position, length, host + inside, inPlace);
+        }
+      }
+      if (!fits) return position;
+      position += length;
+      index++;
+    }
+    return position;
+  }
+
+  private unaligned(host: number, table: Table, index: number): Error {
+    const text =
+      `Cluster allocation offset 0x${host.toString(16)} unaligned ` +
+      `(L2 offset: 0x${table.offset.toString(16)}, L2 index: 0x${index.toString(16)})`;
+    return invalid(this.metadata.storage.name, "E_CORRUPT", text, {
+      field: "L2 entry",
+      offset: table.offset + index * entrySize,
+      advice: `run "qemu-img check" on the image`,
+    });
+  }
+
+  private zeroInVersion2(table: Table, index: number): Error {
+    const text =
+      `Zero cluster entry found in pre-v3 image ` +
+      `(L2 offset: 0x${table.offset.toString(16)}, L2 index: 0x${index.toString(16)})`;
+    return invalid(this.metadata.storage.name, "E_CORRUPT", text, {
+      field: "L2 entry",
+      offset: table.offset + index * entrySize,
+      advice: `run "qemu-img check" on the image`,
+    });
+  }
+}

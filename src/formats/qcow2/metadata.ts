@@ -1,0 +1,195 @@
+import type { Storage, WritableStorage } from "../../storage/index.ts";
+import { Allocator } from "./allocator.ts";
+import { Geometry, entrySize } from "./geometry.ts";
+import { headerStructure, type Header, type HeaderFields } from "./header.ts";
+import { invalid } from "./invalid.ts";
+import { L1Table, readL1Table } from "./l1-table.ts";
+import { Refcounts, readRefcountTable } from "./refcounts.ts";
+import { TableCache } from "./tables.ts";
+import { WriteBack, encodeEntries } from "./write-back.ts";
+
+/** Bytes of L2 tables kept in memory unless the caller says otherwise: QEMU's default. */
+export const defaultL2Budget = 32 * 1024 * 1024;
+
+/** How metadata is loaded. */
+export interface MetadataOptions {
+  readonly l2Budget?: number;
+}
+
+/** What describes an image's contents: header, L1 and L2 tables, refcounts. Reading only. */
+export class Metadata {
+  readonly storage: Storage;
+  /** The header, with its fields as they are in the storage. */
+  readonly header: Header;
+  readonly geometry: Geometry;
+  /** How it was loaded. */
+  readonly options: MetadataOptions;
+  l1: L1Table;
+  readonly l2: TableCache;
+  /** Loaded when first needed: reading guest data does not need it. */
+  private counts: Refcounts | undefined;
+
+  constructor(storage: Storage, header: Header, l1: L1Table, options: MetadataOptions = {}) {
+    this.storage = storage;
+    this.header = header;
+    this.geometry = new Geometry(header.fields.cluster_bits, header.fields.refcount_order);
+    this.l1 = l1;
+    this.options = options;
+    const budget = options.l2Budget ?? defaultL2Budget;
+    this.l2 = new TableCache(storage, this.geometry.clusterSize, budget, "L2 table");
+  }
+
+  /** Reads what is needed to map guest offsets, and checks it against limits and the file. */
+  static async load(
+    storage: Storage,
+    header: Header,
+    options: MetadataOptions = {},
+  ): Promise<Metadata> {
+    const { fields } = header;
+    const geometry = new Geometry(fields.cluster_bits, fields.refcount_order);
+    const file = storage.name;
+    const size = exact(fields, "size", file);
+    exact(fields, "refcount_table_offset", file);
+    const l1 = await readL1Table(
+      storage,
+      geometry,
+      exact(fields, "l1_table_offset", file),
+      fields.l1_size,
+      size,
+    );
+    return new Metadata(storage, header, l1, options);
+  }
+
+  /** Size of the guest's disk in bytes. */
+  get diskSize(): number {
+    return Number(this.header.fields.size);
+  }
+
+  /** The refcounts; {@link Metadata.loadRefcounts} must have been awaited. */
+  get refcounts(): Refcounts {
+    if (this.counts === undefined) throw new Error("refcounts used before they were loaded");
+    return this.counts;
+  }
+
+  /** Reads the refcount table, once. */
+  async loadRefcounts(): Promise<Refcounts> {
+    if (this.counts === undefined) {
+      const { refcount_table_offset, refcount_table_clusters } = this.header.fields;
+      const offset = Number(refcount_table_offset);
+      const table = await readRefcountTable(
+        this.storage,
+        this.geometry,
+        offset,
+        refcount_table_clusters,
+      );
+      this.counts = new Refcounts(this.storage, this.geometry, offset, table);
+    }
+    return this.counts;
+  }
+
+  /** Starts with the refcount table of an image that is just being made. */
+  startRefcounts(offset: number, table: Float64Array): void {
+    this.counts = new Refcounts(this.storage, this.geometry, offset, table);
+  }
+}
+
+/** The metadata of an image that is open for writing. */
+export class WritableMetadata extends Metadata {
+  override readonly storage: WritableStorage;
+  readonly allocator: Allocator;
+  readonly writeBack: WriteBack;
+  /** False while the image carries the placeholder header, which is not updated piecemeal. */
+  private headerIsLive: boolean;
+
+  /** `metadata` must have its refcounts loaded; it is used up. */
+  constructor(
+    metadata: Metadata,
+    storage: WritableStorage,
+    options: { readonly headerIsLive: boolean; readonly barriers: boolean },
+  ) {
+    super(storage, metadata.header, metadata.l1, metadata.options);
+    this.storage = storage;
+    this.startRefcounts(metadata.refcounts.tableOffset, metadata.refcounts.table);
+    this.headerIsLive = options.headerIsLive;
+    this.writeBack = new WriteBack(storage, this, options.barriers);
+    this.allocator = new Allocator(this.refcounts, storage.name, (table, offset) =>
+      this.switchRefcountTable(table, offset),
+    );
+  }
+
+  /** The real header has been written: from now on it is kept up to date, and writes are ordered. */
+  goLive(): void {
+    this.headerIsLive = true;
+    this.writeBack.barriers = true;
+  }
+
+  /** Changes header fields in the storage, in one write, and in memory. */
+  async updateHeader(changes: Partial<HeaderFields>): Promise<void> {
+    Object.assign(this.header.fields, changes);
+    if (!this.headerIsLive) return;
+    const bytes = new Uint8Array(this.header.fields.header_length);
+    await this.storage.read(0, bytes);
+    const fields = { ...headerStructure.read(bytes), ...changes };
+    headerStructure.write(fields, bytes);
+    await this.storage.write(0, bytes);
+  }
+
+  /** Replaces the L1 table by one of `entries` entries with the same contents. */
+  async growL1(entries: number): Promise<void> {
+    if (entries <= this.l1.length) return;
+    const { clusterSize } = this.geometry;
+    const old = this.l1;
+    const length = entries * entrySize;
+    const offset = await this.allocator.allocate(Math.ceil(length / clusterSize));
+    const bytes = new Uint8Array(length);
+    bytes.set(old.bytes);
+    // The table may hold entries for L2 tables that are not in the storage yet, and it becomes
+    // visible at once: they have to be there first.
+    await this.writeBack.flush(false);
+    await this.storage.write(offset, bytes);
+    await this.writeBack.barrier();
+    await this.updateHeader({ l1_size: entries, l1_table_offset: BigInt(offset) });
+    this.l1 = new L1Table(offset, bytes);
+    if (old.length > 0) await this.releaseSuperseded(old.offset, old.length * entrySize);
+  }
+
+  /**
+   * Releases clusters that the header in the storage pointed to until just now, and nothing else
+   * does.
+   */
+  private async releaseSuperseded(offset: number, length: number): Promise<void> {
+    await this.writeBack.barrier();
+    await this.allocator.release(offset, length);
+  }
+
+  /** The new table is complete, with all blocks, before the header points to it. */
+  private async switchRefcountTable(table: Float64Array, offset: number): Promise<void> {
+    await this.writeBack.writeBlocks();
+    await this.storage.write(offset, encodeEntries(table));
+    await this.writeBack.barrier();
+    await this.updateHeader({
+      refcount_table_offset: BigInt(offset),
+      refcount_table_clusters: (table.length * entrySize) / this.geometry.clusterSize,
+    });
+    await this.writeBack.barrier();
+    this.refcounts.table = table;
+    this.refcounts.tableOffset = offset;
+    this.refcounts.dirtyEntries.clear();
+  }
+}
+
+/** A 64-bit field as a number; `E_LIMIT` when it cannot be held exactly. */
+function exact(
+  fields: HeaderFields,
+  name: "size" | "l1_table_offset" | "refcount_table_offset",
+  file: string,
+): number {
+  const value = fields[name];
+  const number = Number(value);
+  // Sizes beyond 2^53 are held exactly as multiples of 512, up to 2^62.
+  const limit = name === "size" ? 2n ** 62n : BigInt(Number.MAX_SAFE_INTEGER);
+  if (value > limit || BigInt(number) !== value) {
+    throw invalid(file, "E_LIMIT", "Image is too big", { field: name, value });
+  }
+  return number;
+}

@@ -1,0 +1,113 @@
+import type { BackingReference } from "../../disk/index.ts";
+import { PlatterError } from "../../errors.ts";
+import type { Storage, WritableStorage } from "../../storage/index.ts";
+import type { FormatOpenOptions } from "../format.ts";
+import { ExtensionType } from "./extensions.ts";
+import { incompatible } from "./features.ts";
+import {
+  decodeHeader,
+  headerStructure,
+  maxHeaderBytes,
+  version2Length,
+  type Header,
+} from "./header.ts";
+import { Qcow2Image } from "./image.ts";
+import { invalid } from "./invalid.ts";
+import { Metadata, WritableMetadata } from "./metadata.ts";
+
+/**
+ * Opens an image. Checks header and L1 table against the file and QEMU's limits; L2 tables and
+ * refcounts are checked when they are used.
+ */
+export async function open(storage: Storage, options: FormatOpenOptions): Promise<Qcow2Image> {
+  const header = decodeHeader(await firstCluster(storage), storage.name);
+  refuseUnsupported(header, storage.name);
+  if (options.writable) refuseWriting(header, storage.name);
+  const loaded = await Metadata.load(
+    storage,
+    header,
+    options.cacheSize === undefined ? {} : { l2Budget: options.cacheSize },
+  );
+  const backing = backingReference(header);
+  if (!options.writable) return new Qcow2Image(loaded, backing);
+  await loaded.loadRefcounts();
+  const metadata = new WritableMetadata(loaded, writable(storage), {
+    headerIsLive: true,
+    barriers: options.barriers ?? true,
+  });
+  return new Qcow2Image(metadata, backing);
+}
+
+/** The first cluster, or as much of the largest possible one as the file has. */
+async function firstCluster(storage: Storage): Promise<Uint8Array> {
+  const start = new Uint8Array(Math.min(storage.size, 4096));
+  await storage.read(0, start);
+  if (start.length < version2Length) return start;
+  const clusterSize = 2 ** Math.min(headerStructure.read(start).cluster_bits, 21);
+  if (clusterSize <= start.length) return start.subarray(0, clusterSize);
+  const whole = new Uint8Array(Math.min(storage.size, clusterSize, maxHeaderBytes));
+  await storage.read(0, whole);
+  return whole;
+}
+
+/** What a valid image may have and this version cannot handle. */
+function refuseUnsupported({ fields, extensions }: Header, file: string): void {
+  const has = (mask: bigint) => (fields.incompatible_features & mask) !== 0n;
+  const unsupported: ReadonlyArray<readonly [field: string, text: string, present: boolean]> = [
+    ["incompatible_features", "external data file", has(incompatible.dataFile)],
+    ["incompatible_features", "extended L2 entries", has(incompatible.extendedL2)],
+    ["crypt_method", "encryption", fields.crypt_method !== 0],
+    ["nb_snapshots", "internal snapshots", fields.nb_snapshots !== 0],
+    [
+      "header extension 0x23852875",
+      "persistent bitmaps",
+      extensions.some(({ type }) => type === ExtensionType.bitmaps),
+    ],
+  ];
+  for (const [field, text, present] of unsupported) {
+    if (!present) continue;
+    throw invalid(
+      file,
+      "E_UNSUPPORTED_FEATURE",
+      `The image uses ${text}, which is not supported yet`,
+      {
+        field,
+      },
+    );
+  }
+}
+
+function refuseWriting({ fields }: Header, file: string): void {
+  if ((fields.incompatible_features & incompatible.corrupt) !== 0n) {
+    throw invalid(file, "E_CORRUPT_BIT", "qcow2: Image is corrupt; cannot be opened read/write", {
+      field: "incompatible_features",
+      advice: `run "qemu-img check -r all" on it`,
+    });
+  }
+  if ((fields.incompatible_features & incompatible.dirty) !== 0n) {
+    throw invalid(
+      file,
+      "E_DIRTY",
+      "The image was not closed cleanly and its refcounts have to be repaired before it is written",
+      { field: "incompatible_features", advice: `run "qemu-img check -r all" on it` },
+    );
+  }
+}
+
+function writable(storage: Storage): WritableStorage {
+  if (storage.write === undefined || storage.flush === undefined) {
+    throw new PlatterError("E_READ_ONLY", `${storage.name}: the storage cannot be written`, {
+      file: storage.name,
+    });
+  }
+  return storage as WritableStorage;
+}
+
+function backingReference({ backingName, extensions }: Header): BackingReference | undefined {
+  if (backingName === undefined) return undefined;
+  const format = extensions.find(({ type }) => type === ExtensionType.backingFormat);
+  return {
+    name: backingName,
+    format: format === undefined ? undefined : new TextDecoder().decode(format.data),
+  };
+}

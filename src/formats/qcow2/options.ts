@@ -1,0 +1,133 @@
+import type { Preallocation } from "../../disk/index.ts";
+import type { CompressionType } from "../../codec/index.ts";
+import { PlatterError } from "../../errors.ts";
+import type { FormatCreateOptions, FormatOption } from "../format.ts";
+import { compressionTypes } from "./header.ts";
+
+/** The creation options of qcow2 in the order in which QEMU prints them. */
+export const createOptions: readonly FormatOption[] = [
+  { name: "cluster_size", type: "size", help: "qcow2 cluster size", default: 65536 },
+  {
+    name: "preallocation",
+    type: "string",
+    help: "Preallocation mode (allowed values: off, metadata, falloc, full)",
+  },
+  {
+    name: "compression_type",
+    type: "string",
+    help: "Compression method used for image cluster compression",
+    default: "zlib",
+  },
+  { name: "compat", type: "string", help: "Compatibility level (v2 [0.10] or v3 [1.1])" },
+  { name: "lazy_refcounts", type: "boolean", help: "Postpone refcount updates", default: false },
+  {
+    name: "refcount_bits",
+    type: "number",
+    help: "Width of a reference count entry in bits",
+    default: 16,
+  },
+];
+
+/** Options that QEMU knows and we do not support yet: refused by name rather than ignored. */
+const unsupported = ["data_file", "data_file_raw", "encryption", "extended_l2"];
+
+/** What a new qcow2 image shall be, checked. */
+export interface Qcow2CreateOptions {
+  readonly size: number;
+  readonly version: 2 | 3;
+  readonly clusterBits: number;
+  readonly refcountOrder: number;
+  readonly compression: CompressionType;
+  readonly lazyRefcounts: boolean;
+  readonly preallocation: Preallocation;
+}
+
+/**
+ * Checks creation options as QEMU does, in its order. Throws `E_INVALID_ARGUMENT` naming the option,
+ * or `E_UNSUPPORTED`.
+ */
+export function checkCreateOptions(
+  { size, backing, values = {} }: FormatCreateOptions,
+  file: string,
+): Qcow2CreateOptions {
+  const refuse = (
+    field: string,
+    text: string,
+    code: "E_INVALID_ARGUMENT" | "E_UNSUPPORTED" = "E_INVALID_ARGUMENT",
+  ) => {
+    const value = values[field];
+    return new PlatterError(code, `${file}: ${field}=${String(value)}: ${text}`, {
+      file,
+      field,
+      value: typeof value === "boolean" ? String(value) : value,
+      qemu: `${file}: ${text}`,
+    });
+  };
+  for (const name of Object.keys(values)) {
+    const off = values[name] === false;
+    if ((unsupported.includes(name) && !off) || name.startsWith("encrypt.")) {
+      throw refuse(name, `the option '${name}' is not supported yet`, "E_UNSUPPORTED");
+    }
+  }
+
+  const clusterSize = Number(values["cluster_size"] ?? 65536);
+  const clusterBits = Math.log2(clusterSize);
+  const preallocation = oneOf(
+    values["preallocation"] ?? "off",
+    ["off", "metadata", "falloc", "full"] as const,
+    () => refuse("preallocation", notAccepted("preallocation", values["preallocation"])),
+  );
+  const compression = oneOf(values["compression_type"] ?? "zlib", compressionTypes, () =>
+    refuse("compression_type", notAccepted("compression-type", values["compression_type"])),
+  );
+  const compat = oneOf(values["compat"] ?? "v3", ["v2", "v3", "0.10", "1.1"] as const, () =>
+    refuse("compat", notAccepted("version", values["compat"])),
+  );
+  const version = compat === "v2" || compat === "0.10" ? 2 : 3;
+  if (!Number.isInteger(clusterBits) || clusterBits < 9 || clusterBits > 21) {
+    throw refuse("cluster_size", "Cluster size must be a power of two between 512 and 2048k");
+  }
+  if (preallocation !== "off" && backing !== undefined) {
+    throw refuse(
+      "preallocation",
+      "Backing file and preallocation can only be used at the same time if extended_l2 is on",
+    );
+  }
+  const lazyRefcounts = values["lazy_refcounts"] === true;
+  const newer = "compatibility level 1.1 and above (use version=v3 or greater)";
+  if (version < 3 && lazyRefcounts) {
+    throw refuse("lazy_refcounts", `Lazy refcounts only supported with ${newer}`);
+  }
+  const refcountBits = Number(values["refcount_bits"] ?? 16);
+  const refcountOrder = Math.log2(refcountBits);
+  if (!Number.isInteger(refcountOrder) || refcountOrder < 0 || refcountOrder > 6) {
+    throw refuse(
+      "refcount_bits",
+      "Refcount width must be a power of two and may not exceed 64 bits",
+    );
+  }
+  if (version < 3 && refcountOrder !== 4) {
+    throw refuse(
+      "refcount_bits",
+      "Different refcount widths than 16 bits require compatibility level 1.1 or above " +
+        "(use version=v3 or greater)",
+    );
+  }
+  if (version < 3 && compression !== "zlib") {
+    throw refuse("compression_type", `Non-zlib compression type is only supported with ${newer}`);
+  }
+  return { size, version, clusterBits, refcountOrder, compression, lazyRefcounts, preallocation };
+}
+
+const notAccepted = (name: string, value: unknown): string =>
+  `Parameter '${name}' does not accept value '${String(value)}'`;
+
+function oneOf<T extends string>(
+  value: string | number | boolean,
+  allowed: readonly T[],
+  otherwise: () => Error,
+): T {
+  const found = allowed.find((candidate) => candidate === value);
+  if (found === undefined) throw otherwise();
+  return found;
+}

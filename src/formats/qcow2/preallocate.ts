@@ -1,0 +1,114 @@
+import { alignDown, alignUp, divideUp } from "../../bytes/index.ts";
+import { PlatterError } from "../../errors.ts";
+import { setOwned } from "./l2-table.ts";
+import type { WritableMetadata } from "./metadata.ts";
+import { link, reserve, tableFor } from "./reservation.ts";
+
+/**
+ * preallocation=metadata: maps the guest bytes [from, to) to clusters that hold nothing yet, and
+ * makes the file long enough for them.
+ */
+export async function preallocateMetadata(
+  metadata: WritableMetadata,
+  from: number,
+  to: number,
+): Promise<void> {
+  const { geometry, storage, l2, writeBack } = metadata;
+  // A cluster that the old end of the disk cuts through stays as it is.
+  let at = alignUp(from, geometry.clusterSize);
+  let fileEnd = 0;
+  while (at < to) {
+    const { end, host, links } = await reserve(
+      metadata,
+      at,
+      Math.min(to, at + requestLimit(geometry.clusterSize)),
+    );
+    await link(metadata, links, () => undefined);
+    fileEnd = host + alignUp(end - at, geometry.clusterSize);
+    at = end;
+    if (l2.crowded) await writeBack.flush(false);
+  }
+  if (fileEnd > storage.size) await storage.truncate?.(fileEnd);
+}
+
+/** QEMU asks for whole clusters, less than 2 GiB at a time. */
+const requestLimit = (clusterSize: number): number => alignDown(2 ** 31 - 1, clusterSize);
+
+/** Reserves all data clusters in one piece at the end of the file, then maps them. */
+export async function preallocateData(
+  metadata: WritableMetadata,
+  from: number,
+  to: number,
+  mode: "falloc" | "full",
+): Promise<void> {
+  const { geometry, allocator, storage } = metadata;
+  const { clusterSize, l2Entries } = geometry;
+  if (storage.truncate === undefined) {
+    throw new PlatterError(
+      "E_UNSUPPORTED",
+      `${storage.name}: preallocation=${mode} needs a file that can grow`,
+      { file: storage.name, field: "preallocation", value: mode },
+    );
+  }
+  const clusters = (alignUp(to, clusterSize) - alignUp(from, clusterSize)) / clusterSize;
+  // Makes the file reach as far as clusters are in use.
+  await metadata.writeBack.flush(false);
+  const lastUsed = await lastUsedCluster(metadata);
+  const start = (lastUsed + 1) * clusterSize;
+  // More than will be needed: no refcount block may have to be made in the middle of the data.
+  const tables = divideUp(clusters, l2Entries) + 1;
+  const first = await allocator.rebuildTable(start, clusters + tables, true);
+  await allocator.allocateAt(first, clusters);
+  await growFile(metadata, first + clusters * clusterSize, mode);
+  let guest = alignUp(from, clusterSize);
+  for (let host = first; host < first + clusters * clusterSize;) {
+    const table = await tableFor(metadata, guest);
+    for (
+      let index = Math.floor(guest / clusterSize) % l2Entries;
+      index < l2Entries && host < first + clusters * clusterSize;
+      index++
+    ) {
+      setOwned(metadata.l2, table, index, host);
+      host += clusterSize;
+      guest += clusterSize;
+    }
+    if (metadata.l2.crowded) await metadata.writeBack.flush(false);
+  }
+}
+
+/** Index of the last cluster with a refcount. */
+export async function lastUsedCluster({
+  refcounts,
+  geometry,
+  storage,
+}: WritableMetadata): Promise<number> {
+  let index = divideUp(storage.size, geometry.clusterSize) - 1;
+  while (index > 0 && (await refcounts.count(index)) === 0) index--;
+  return index;
+}
+
+const zeros = new Uint8Array(1024 * 1024);
+
+/** Makes the file `size` bytes long and gives the new part its space. */
+async function growFile(
+  { storage }: WritableMetadata,
+  size: number,
+  mode: "falloc" | "full",
+): Promise<void> {
+  const old = storage.size;
+  if (size <= old) return;
+  if (mode === "falloc") {
+    if (storage.allocate === undefined) {
+      throw new PlatterError(
+        "E_UNSUPPORTED",
+        `${storage.name}: preallocation=falloc is not possible here: the host offers no fallocate`,
+        { file: storage.name, field: "preallocation", value: mode },
+      );
+    }
+    await storage.allocate(old, size - old);
+    return;
+  }
+  for (let at = old; at < size; at += zeros.length) {
+    await storage.write(at, zeros.subarray(0, Math.min(zeros.length, size - at)));
+  }
+}

@@ -1,0 +1,89 @@
+import { alignUp } from "../../bytes/index.ts";
+import type { Preallocation, ResizeOptions } from "../../disk/index.ts";
+import { PlatterError } from "../../errors.ts";
+import { entrySize, maxL1Bytes } from "./geometry.ts";
+import { referenced, setEntry } from "./l2-table.ts";
+import type { WritableMetadata } from "./metadata.ts";
+import { lastUsedCluster, preallocateData, preallocateMetadata } from "./preallocate.ts";
+
+/**
+ * Changes the size of the disk, which must be idle. Growing follows QEMU cluster by cluster;
+ * `size` is a multiple of 512.
+ */
+export async function resize(
+  metadata: WritableMetadata,
+  size: number,
+  { preallocation = "off" }: ResizeOptions,
+): Promise<void> {
+  const { geometry, storage } = metadata;
+  const old = metadata.diskSize;
+  const entries = geometry.l1Entries(size);
+  if (entries * entrySize > maxL1Bytes) {
+    throw new PlatterError(
+      "E_LIMIT",
+      `${storage.name}: a disk of ${size} bytes needs an L1 table of ${entries} entries, more than ` +
+        `the ${maxL1Bytes / entrySize} that are allowed; use larger clusters`,
+      {
+        file: storage.name,
+        field: "size",
+        value: size,
+        qemu: "Image size too large for file format",
+      },
+    );
+  }
+  if (size < old) {
+    await shrink(metadata, size, preallocation);
+  } else {
+    await metadata.growL1(entries);
+    if (preallocation === "metadata") await preallocateMetadata(metadata, old, size);
+    else if (preallocation !== "off") await preallocateData(metadata, old, size, preallocation);
+  }
+  await metadata.writeBack.flush(false);
+  await metadata.updateHeader({ size: BigInt(size) });
+}
+
+/** Forgets all clusters past `size`. */
+async function shrink(
+  metadata: WritableMetadata,
+  size: number,
+  preallocation: Preallocation,
+): Promise<void> {
+  const { geometry, l1, l2, storage, writeBack } = metadata;
+  if (preallocation !== "off") {
+    throw new PlatterError(
+      "E_INVALID_ARGUMENT",
+      `${storage.name}: preallocation=${preallocation} cannot be used for shrinking`,
+      {
+        file: storage.name,
+        field: "preallocation",
+        value: preallocation,
+        qemu: "Preallocation can't be used for shrinking an image",
+      },
+    );
+  }
+  const first = alignUp(size, geometry.clusterSize);
+  for (let i = Math.floor(first / geometry.l2Span); i < l1.length; i++) {
+    const offset = l1.l2Offset(i);
+    if (offset === 0) continue;
+    const table = await l2.load(offset);
+    const whole = i * geometry.l2Span >= first;
+    const from = whole ? 0 : (first - i * geometry.l2Span) / geometry.clusterSize;
+    for (let index = from; index < geometry.l2Entries; index++) {
+      const range = referenced(table, index, geometry);
+      if (range !== undefined) writeBack.releaseLater({ ...range, punch: true, ready: () => true });
+      setEntry(l2, table, index, 0, 0);
+    }
+    if (!whole) continue;
+    l1.clear(i);
+    l2.drop(offset);
+    writeBack.releaseLater({
+      offset,
+      length: geometry.clusterSize,
+      punch: true,
+      ready: () => true,
+    });
+  }
+  await writeBack.flush(false);
+  const end = ((await lastUsedCluster(metadata)) + 1) * geometry.clusterSize;
+  if (end < storage.size) await storage.truncate?.(end);
+}

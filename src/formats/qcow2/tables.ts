@@ -1,0 +1,149 @@
+import { PlatterError } from "../../errors.ts";
+import type { Storage } from "../../storage/index.ts";
+import { readFully } from "./read.ts";
+
+/** One metadata cluster in memory: an L2 table or a refcount block. */
+export class Table {
+  /** Where it is, or will be, in the storage. */
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  /** The bytes [dirtyFrom, dirtyTo) differ from what is in the storage. */
+  dirtyFrom = 0;
+  dirtyTo = 0;
+  /** Nothing in the storage points to it yet, so it may be written before anything else. */
+  fresh = false;
+  /** When it was last used, for eviction. */
+  used = 0;
+
+  constructor(offset: number, bytes: Uint8Array) {
+    this.offset = offset;
+    this.bytes = bytes;
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+}
+
+/**
+ * Metadata clusters in memory, within a budget. Clean tables are dropped, least recently used first;
+ * dirty ones stay until the owner has written them, which it should do when
+ * {@link TableCache.crowded} says so.
+ */
+export class TableCache {
+  /** Tables that have to be written. */
+  readonly dirty = new Set<Table>();
+  private readonly tables = new Map<number, Table>();
+  private readonly loading = new Map<number, Promise<Table>>();
+  private readonly storage: Storage;
+  private readonly clusterSize: number;
+  private readonly capacity: number;
+  private readonly what: string;
+  private clock = 0;
+
+  /** `budget` in bytes; at least four tables are kept. `what` names the tables in messages. */
+  constructor(storage: Storage, clusterSize: number, budget: number, what: string) {
+    this.storage = storage;
+    this.clusterSize = clusterSize;
+    this.capacity = Math.max(4, Math.floor(budget / clusterSize));
+    this.what = what;
+  }
+
+  /** The table at `offset`, if it is in memory. */
+  get(offset: number): Table | undefined {
+    const table = this.tables.get(offset);
+    if (table !== undefined) table.used = ++this.clock;
+    return table;
+  }
+
+  /**
+   * The table at `offset`, read if need be. Throws `E_TRUNCATED` when the file ends before the
+   * table does, `E_CORRUPT` when the offset is not aligned to a cluster.
+   */
+  async load(offset: number): Promise<Table> {
+    const present = this.get(offset);
+    if (present !== undefined) return present;
+    const pending = this.loading.get(offset);
+    if (pending !== undefined) return pending;
+    const promise = this.read(offset).finally(() => this.loading.delete(offset));
+    this.loading.set(offset, promise);
+    return promise;
+  }
+
+  /** A new, zeroed, dirty table at `offset`, where no table was before. */
+  create(offset: number): Table {
+    const table = new Table(offset, new Uint8Array(this.clusterSize));
+    table.fresh = true;
+    this.insert(table);
+    this.touch(table);
+    return table;
+  }
+
+  /** Notes that the bytes [from, to) of `table` have been changed. */
+  touch(table: Table, from = 0, to = this.clusterSize): void {
+    const clean = table.dirtyTo === 0;
+    table.dirtyFrom = clean ? from : Math.min(table.dirtyFrom, from);
+    table.dirtyTo = Math.max(table.dirtyTo, to);
+    if (clean) this.dirty.add(table);
+  }
+
+  /** Notes that `table` is in the storage as it is here. */
+  written(table: Table): void {
+    table.dirtyFrom = 0;
+    table.dirtyTo = 0;
+    table.fresh = false;
+    this.dirty.delete(table);
+  }
+
+  /** Forgets the table at `offset`, whose cluster has been freed. */
+  drop(offset: number): void {
+    const table = this.tables.get(offset);
+    if (table === undefined) return;
+    this.tables.delete(offset);
+    this.dirty.delete(table);
+  }
+
+  /** Whether dirty tables take up so much of the budget that they should be written soon. */
+  get crowded(): boolean {
+    return this.dirty.size > this.capacity / 2;
+  }
+
+  private async read(offset: number): Promise<Table> {
+    const { name, size } = this.storage;
+    if (offset % this.clusterSize !== 0) {
+      throw new PlatterError(
+        "E_CORRUPT",
+        `${name}: ${this.what} offset ${offset} is not a multiple of the cluster size ` +
+          `${this.clusterSize}; run "qemu-img check" on the image`,
+        { file: name, offset, field: this.what },
+      );
+    }
+    if (offset + this.clusterSize > size) {
+      throw new PlatterError(
+        "E_TRUNCATED",
+        `${name}: ${this.what} at ${offset} ends after the end of the file (${size}); the file ` +
+          `has been cut short`,
+        { file: name, offset, field: this.what },
+      );
+    }
+    const bytes = new Uint8Array(this.clusterSize);
+    await readFully(this.storage, offset, bytes, this.what);
+    const table = new Table(offset, bytes);
+    this.insert(table);
+    return table;
+  }
+
+  private insert(table: Table): void {
+    table.used = ++this.clock;
+    this.tables.set(table.offset, table);
+    if (this.tables.size > this.capacity) this.evict();
+  }
+
+  /** Drops the older half of the clean tables: finding the oldest one by one would cost more. */
+  private evict(): void {
+    const clean = [...this.tables.values()]
+      .filter((table) => table.dirtyTo === 0 && table.used !== this.clock)
+      .toSorted((a, b) => a.used - b.used);
+    for (const table of clean.slice(0, Math.ceil(clean.length / 2))) {
+      this.tables.delete(table.offset);
+    }
+  }
+}

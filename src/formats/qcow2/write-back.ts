@@ -1,0 +1,155 @@
+import type { WritableStorage } from "../../storage/index.ts";
+import { entrySize } from "./geometry.ts";
+import type { WritableMetadata } from "./metadata.ts";
+import type { Table } from "./tables.ts";
+
+/**
+ * Brings changed metadata to the storage in an order that a crash at any point survives:
+ *
+ * 1. refcount blocks that nothing points to yet; barrier;
+ * 2. refcount table entries, refcount blocks (only ever too high here), L2 tables that nothing
+ *    points to yet, and with them all guest data written so far; barrier;
+ * 3. L2 and L1 entries, which make the data visible; barrier;
+ * 4. only now do the refcounts of what was replaced drop, so that nothing that an old L2 entry in
+ *    the storage may still point to is reused.
+ *
+ * What is lost in a crash is a leak at worst.
+ */
+export class WriteBack {
+  private readonly storage: WritableStorage;
+  private readonly metadata: WritableMetadata;
+  /** Clusters to be released once no L2 entry in the storage points to them. */
+  private pending: Release[] = [];
+
+  /**
+   * Whether steps are kept apart by flushes of the storage. Without, the order holds against the
+   * end of this process, but not against the end of the machine.
+   */
+  barriers: boolean;
+
+  constructor(storage: WritableStorage, metadata: WritableMetadata, barriers: boolean) {
+    this.storage = storage;
+    this.metadata = metadata;
+    this.barriers = barriers;
+  }
+
+  /** Takes note of clusters that have lost a reference. */
+  releaseLater(release: Release): void {
+    this.pending.push(release);
+  }
+
+  /** Runs steps 1 to 4. `durable`: end with everything on stable storage. */
+  async flush(durable: boolean): Promise<void> {
+    await this.writeFreshBlocks();
+    await this.writeCounts();
+    const { l1, l2 } = this.metadata;
+    if (l2.dirty.size > 0 || l1.dirtyEntries.size > 0) {
+      await this.barrier();
+      for (const table of ordered(l2.dirty)) await this.write(table, l2);
+      await this.writeEntries(l1.dirtyEntries, l1.offset, (from, to) =>
+        l1.bytes.subarray(from * entrySize, to * entrySize),
+      );
+    }
+    const releases = this.pending.filter(({ ready }) => ready());
+    if (durable) await this.storage.flush();
+    else if (releases.length > 0) await this.barrier();
+    this.pending = this.pending.filter((release) => !releases.includes(release));
+    for (const release of releases) await this.release(release);
+  }
+
+  /** Everything, including the refcounts that step 4 dropped; for the end of a session. */
+  async finish(durable: boolean): Promise<void> {
+    await this.flush(durable);
+    const { blocks, dirtyEntries } = this.metadata.refcounts;
+    if (blocks.dirty.size === 0 && dirtyEntries.size === 0) return;
+    await this.writeFreshBlocks();
+    await this.writeCounts();
+    if (durable) await this.storage.flush();
+  }
+
+  /** Writes all refcount blocks, whether or not something points to them. */
+  async writeBlocks(): Promise<void> {
+    const { blocks } = this.metadata.refcounts;
+    for (const block of ordered(blocks.dirty)) await this.write(block, blocks);
+  }
+
+  /** Resolves when everything written before is ahead of everything written later. */
+  async barrier(): Promise<void> {
+    if (this.barriers) await this.storage.flush();
+  }
+
+  private async writeFreshBlocks(): Promise<void> {
+    const { blocks } = this.metadata.refcounts;
+    const fresh = ordered(blocks.dirty).filter((block) => block.fresh);
+    for (const block of fresh) await this.write(block, blocks);
+    if (fresh.length > 0) await this.barrier();
+  }
+
+  private async writeCounts(): Promise<void> {
+    const { refcounts, l2 } = this.metadata;
+    await this.writeEntries(refcounts.dirtyEntries, refcounts.tableOffset, (from, to) =>
+      encodeEntries(refcounts.table.subarray(from, to)),
+    );
+    await this.writeBlocks();
+    for (const table of ordered(l2.dirty)) if (table.fresh) await this.write(table, l2);
+  }
+
+  private async release({ offset, length, punch }: Release): Promise<void> {
+    await this.metadata.allocator.release(offset, length);
+    if (!punch || this.storage.zero === undefined) return;
+    const { clusterSize } = this.metadata.geometry;
+    // A packed cluster shares its host cluster, which may still be in use.
+    if (offset % clusterSize !== 0 || length % clusterSize !== 0) return;
+    await this.storage.zero(offset, length, { unmap: true });
+  }
+
+  private async write(table: Table, cache: { written(table: Table): void }): Promise<void> {
+    const { dirtyFrom, dirtyTo, fresh, bytes, offset } = table;
+    const from = fresh ? 0 : dirtyFrom - (dirtyFrom % 512);
+    const to = fresh
+      ? bytes.length
+      : Math.min(bytes.length, dirtyTo + 511 - ((dirtyTo + 511) % 512));
+    await this.storage.write(offset + from, bytes.subarray(from, to));
+    cache.written(table);
+  }
+
+  /** Writes runs of changed 8-byte entries of a table at `offset`. */
+  private async writeEntries(
+    dirty: Set<number>,
+    offset: number,
+    encode: (from: number, to: number) => Uint8Array,
+  ): Promise<void> {
+    const entries = [...dirty].toSorted((a, b) => a - b);
+    for (let i = 0; i < entries.length;) {
+      let next = i + 1;
+      while (next < entries.length && entries[next] === entries[i]! + (next - i)) next++;
+      const from = entries[i]!;
+      await this.storage.write(offset + from * entrySize, encode(from, from + next - i));
+      i = next;
+    }
+    for (const entry of entries) dirty.delete(entry);
+  }
+}
+
+/** Clusters that have lost a reference. */
+export interface Release {
+  readonly offset: number;
+  readonly length: number;
+  /** Give the space back to the host as well. */
+  readonly punch: boolean;
+  /** Whether nobody reads from there any more on the strength of an older mapping. */
+  readonly ready: () => boolean;
+}
+
+/** Tables in the order of their place in the storage. */
+function ordered(tables: ReadonlySet<Table>): Table[] {
+  return [...tables].toSorted((a, b) => a.offset - b.offset);
+}
+
+/** The bytes of refcount table entries. */
+export function encodeEntries(table: Float64Array): Uint8Array {
+  const bytes = new Uint8Array(table.length * entrySize);
+  const view = new DataView(bytes.buffer);
+  table.forEach((offset, i) => view.setBigUint64(i * entrySize, BigInt(offset)));
+  return bytes;
+}

@@ -1,0 +1,214 @@
+import { alignDown, alignUp } from "../../bytes/index.ts";
+import {
+  Leases,
+  RangeLock,
+  Serial,
+  nowhere,
+  type Change,
+  type ImageWriter,
+  type ResizeOptions,
+} from "../../disk/index.ts";
+import { compressedBit, compressedOffsetBits, encodeCompressed, zeroBit } from "./entries.ts";
+import {
+  hostClusterOf,
+  isCompressed,
+  isUnallocated,
+  lowerOf,
+  referenced,
+  setEntry,
+  upperOf,
+} from "./l2-table.ts";
+import type { WritableMetadata } from "./metadata.ts";
+import { giveBack, link, reserve, tableFor, type Link } from "./reservation.ts";
+import { resize } from "./resize.ts";
+import type { Table } from "./tables.ts";
+
+/**
+ * The write verbs of a qcow2 image: they find and make places for guest clusters and switch the L2
+ * entries when the data is there. Places are handed out as QEMU does it.
+ */
+export class Qcow2Writer implements ImageWriter {
+  private readonly metadata: WritableMetadata;
+  private readonly leases: Leases;
+  private readonly hasBacking: boolean;
+  /** A compressed cluster has been written. */
+  private packed = false;
+  private readonly ranges = new RangeLock();
+  /** Everything that reads or changes metadata across an await runs in here. */
+  private readonly serial = new Serial();
+
+  constructor(metadata: WritableMetadata, leases: Leases, hasBacking: boolean) {
+    this.metadata = metadata;
+    this.leases = leases;
+    this.hasBacking = hasBacking;
+  }
+
+  async ensure(at: number, end: number): Promise<Change> {
+    const { clusterSize } = this.metadata.geometry;
+    const free = await this.ranges.claim(alignDown(at, clusterSize), alignUp(end, clusterSize));
+    const { links, ...found } = await this.guarded(free, () => reserve(this.metadata, at, end));
+    return {
+      start: at,
+      ...found,
+      commit: () => this.settle(free, () => this.link(links)),
+      abort: () => this.settle(free, () => giveBack(this.metadata, links)),
+    };
+  }
+
+  async ensureCompressed(at: number, packedLength: number): Promise<Change> {
+    const { clusterSize, clusterBits } = this.metadata.geometry;
+    const free = await this.ranges.claim(at, at + clusterSize);
+    const maxOffset = Math.min(2 ** compressedOffsetBits(clusterBits) - 1, Number.MAX_SAFE_INTEGER);
+    this.packed = true;
+    const host = await this.guarded(free, async () => {
+      await tableFor(this.metadata, at);
+      return this.metadata.allocator.allocatePacked(packedLength, maxOffset);
+    });
+    return {
+      start: at,
+      end: Math.min(at + clusterSize, this.metadata.diskSize),
+      host,
+      edges: [],
+      commit: () =>
+        this.settle(free, () =>
+          this.replace(at, at + clusterSize, () =>
+            encodeCompressed(host, packedLength, clusterBits),
+          ),
+        ),
+      abort: () => this.settle(free, () => this.metadata.allocator.release(host, packedLength)),
+    };
+  }
+
+  async zero(
+    at: number,
+    end: number,
+    { unmap }: { readonly unmap: boolean },
+  ): Promise<Change | undefined> {
+    if (this.metadata.header.fields.version < 3) return undefined;
+    return this.wholeClusters(at, end, (table, index) => {
+      const drop = isCompressed(table, index) || (unmap && hostClusterOf(table, index) !== 0);
+      return drop ? [0, zeroBit] : [upperOf(table, index), lowerOf(table, index) | zeroBit];
+    });
+  }
+
+  async discard(at: number, end: number): Promise<Change | undefined> {
+    const version3 = this.metadata.header.fields.version >= 3;
+    // Version 2 cannot say "zeros", and an unallocated cluster would show the backing image's data.
+    if (!version3 && this.hasBacking) return undefined;
+    return this.wholeClusters(at, end, (table, index) => {
+      if (isUnallocated(table, index) && !this.hasBacking) return [0, 0];
+      return [0, version3 ? zeroBit : 0];
+    });
+  }
+
+  async resize(size: number, options: ResizeOptions): Promise<void> {
+    await this.ranges.drain();
+    await this.serial.run(() => resize(this.metadata, size, options));
+  }
+
+  async flush(): Promise<void> {
+    await this.serial.run(() => this.metadata.writeBack.flush(true));
+  }
+
+  /** Writes everything out; the image can be closed afterwards. */
+  async finish(durable: boolean): Promise<void> {
+    await this.ranges.drain();
+    await this.serial.run(async () => {
+      await this.padToSector();
+      await this.metadata.writeBack.finish(durable);
+    });
+  }
+
+  /** Packed clusters may end the file anywhere; whole sectors are easier to read for everybody. */
+  private async padToSector(): Promise<void> {
+    const { storage } = this.metadata;
+    if (storage.size % 512 !== 0 && this.packed)
+      await storage.truncate?.(alignUp(storage.size, 512));
+  }
+
+  /**
+   * A change of the entries of the whole clusters in [at, end), as far as one L2 table reaches. The
+   * end of the disk counts as the end of a cluster.
+   */
+  private async wholeClusters(
+    at: number,
+    end: number,
+    entry: (table: Table, index: number) => readonly [upper: number, lower: number],
+  ): Promise<Change | undefined> {
+    const { geometry, diskSize } = this.metadata;
+    const { clusterSize, l2Span } = geometry;
+    const start = alignUp(at, clusterSize);
+    const whole = end === diskSize ? end : alignDown(end, clusterSize);
+    const stop = Math.min(whole, alignDown(start, l2Span) + l2Span);
+    if (start >= stop) return undefined;
+    const free = await this.ranges.claim(start, alignUp(stop, clusterSize));
+    return {
+      start,
+      end: stop,
+      host: nowhere,
+      edges: [],
+      commit: () => this.settle(free, () => this.replace(start, stop, entry)),
+      abort: () => this.settle(free, () => Promise.resolve()),
+    };
+  }
+
+  /** Replaces the entries of the clusters in [start, end) and releases what they referred to. */
+  private async replace(
+    start: number,
+    end: number,
+    entry: (table: Table, index: number) => readonly [upper: number, lower: number],
+  ): Promise<void> {
+    const { clusterSize, l2Entries } = this.metadata.geometry;
+    const table = await tableFor(this.metadata, start);
+    for (let at = start; at < end; at += clusterSize) {
+      const index = Math.floor(at / clusterSize) % l2Entries;
+      const [upper, lower] = entry(table, index);
+      const oldUpper = upperOf(table, index);
+      const oldLower = lowerOf(table, index);
+      if (upper === oldUpper && lower === oldLower) continue;
+      const keeps =
+        ((upper | oldUpper) & compressedBit) === 0 &&
+        upper === oldUpper &&
+        (lower | zeroBit) === (oldLower | zeroBit);
+      if (!keeps) this.releaseEntry(table, index, true);
+      setEntry(this.metadata.l2, table, index, upper, lower);
+    }
+    await this.relieve();
+  }
+
+  private async link(links: readonly Link[]): Promise<void> {
+    await link(this.metadata, links, (table, index) => this.releaseEntry(table, index, false));
+    await this.relieve();
+  }
+
+  /** Lets go, once that is safe, of what an entry refers to. */
+  private releaseEntry(table: Table, index: number, punch: boolean): void {
+    const range = referenced(table, index, this.metadata.geometry);
+    if (range === undefined) return;
+    this.metadata.writeBack.releaseLater({ ...range, punch, ready: this.leases.advance() });
+  }
+
+  /** Writes dirty tables out when they take up too much memory. */
+  private async relieve(): Promise<void> {
+    if (this.metadata.l2.crowded) await this.metadata.writeBack.flush(false);
+  }
+
+  /** Runs `task` in turn; gives the claimed range back if it fails. */
+  private async guarded<T>(free: () => void, task: () => Promise<T>): Promise<T> {
+    try {
+      return await this.serial.run(task);
+    } catch (error) {
+      free();
+      throw error;
+    }
+  }
+
+  /** Runs the last step of a change in turn, and gives its range back. */
+  private async settle(free: () => void, task: () => Promise<void>): Promise<void> {
+    try {
+      await this.serial.run(task);
+    } finally {
+      free();
+    }
+  }
+}

@@ -1,0 +1,73 @@
+import { PlatterError } from "../../errors.ts";
+import type { Storage } from "../../storage/index.ts";
+import type { Preallocation } from "../../disk/index.ts";
+import type { Format, FormatCreateOptions, NewImage } from "../format.ts";
+import { RawImage } from "./image.ts";
+import { preallocate } from "./preallocate.ts";
+
+const modes: readonly Preallocation[] = ["off", "metadata", "falloc", "full"];
+
+/** The bytes of the disk and nothing else. */
+export const raw: Format = {
+  name: "raw",
+  probe: () => 1,
+  open: (storage, { writable }) =>
+    Promise.resolve(new RawImage(checked(storage, writable), writable)),
+  createOptions: [
+    {
+      name: "preallocation",
+      type: "string",
+      help: "Preallocation mode (allowed values: off, falloc, full)",
+      file: true,
+    },
+    {
+      name: "nocow",
+      type: "boolean",
+      help: "Turn off copy-on-write (valid only on btrfs)",
+      file: true,
+    },
+    {
+      name: "extent_size_hint",
+      type: "size",
+      help: "Extent size hint for the image file, 0 to disable",
+      file: true,
+    },
+  ],
+  async create(storage, { size, backing, values = {} }: FormatCreateOptions): Promise<NewImage> {
+    if (backing !== undefined) {
+      throw new PlatterError(
+        "E_INVALID_ARGUMENT",
+        `${storage.name}: a raw image cannot have a backing file; use qcow2`,
+        {
+          file: storage.name,
+          field: "backing_file",
+          value: backing.name,
+          qemu: `${storage.name}: Backing file not supported for file format 'raw'`,
+        },
+      );
+    }
+    const mode = modes.find((known) => known === (values["preallocation"] ?? "off"));
+    if (mode === undefined) {
+      const text = `Parameter 'preallocation' does not accept value '${String(values["preallocation"])}'`;
+      throw new PlatterError("E_INVALID_ARGUMENT", `${storage.name}: ${text}`, {
+        file: storage.name,
+        field: "preallocation",
+        qemu: `${storage.name}: ${text}`,
+      });
+    }
+    if (storage.isDevice !== true) await preallocate(storage, 0, size, mode);
+    return {
+      image: new RawImage(storage, true),
+      finish: ({ durable }) => (durable ? storage.flush() : Promise.resolve()),
+    };
+  },
+};
+
+function checked(storage: Storage, writable: boolean): Storage {
+  if (writable && (storage.write === undefined || storage.flush === undefined)) {
+    throw new PlatterError("E_READ_ONLY", `${storage.name}: the storage cannot be written`, {
+      file: storage.name,
+    });
+  }
+  return storage;
+}

@@ -1,0 +1,285 @@
+import { fstatSync } from "node:fs";
+import { PlatterError } from "../errors.ts";
+import type { LockMode, Storage, StorageExtent } from "../storage/index.ts";
+import { errno } from "./errno.ts";
+import { errnoError, hostError } from "./errors.ts";
+import type { Action } from "./errors.ts";
+import { Extents } from "./extents.ts";
+import { hostExtents } from "./fiemap.ts";
+import type { HostExtent } from "./fiemap.ts";
+import { Advice } from "./libc.ts";
+import type { Libc } from "./libc.ts";
+import { FileLock, lockRequest } from "./locks.ts";
+import {
+  closeDescriptor,
+  readFull,
+  readFullSync,
+  setLength,
+  syncData,
+  writeFull,
+  writeFullSync,
+} from "./positional.ts";
+import { punchHole, zeroAllocated, zeroDevice } from "./zeroing.ts";
+
+/** What copy_file_range answers when it cannot copy between two files at all. */
+const uncopyable: readonly number[] = [
+  -errno("EXDEV"),
+  -errno("EINVAL"),
+  -errno("EOPNOTSUPP"),
+  -errno("ENOSYS"),
+  -errno("EBADF"),
+];
+
+/** An open descriptor and what is known about it. */
+export interface OpenFile {
+  /** What error messages call it. */
+  readonly name: string;
+  readonly fd: number;
+  readonly writable: boolean;
+  readonly isDevice: boolean;
+  /** Length in bytes at the moment. */
+  readonly size: number;
+  readonly identity: string;
+  /** Absent where there is no C library port: no holes, locks or preallocation. */
+  readonly libc: Libc | undefined;
+}
+
+/**
+ * A local file or block device. Members that need something the system or the way of opening does
+ * not give are absent. Made by {@link openFile}; the provider is the usual way to one.
+ */
+export class FileStorage implements Storage {
+  readonly name: string;
+  /** The descriptor, for threads that move data; whoever writes through it calls `refresh` after. */
+  readonly fd: number;
+  readonly identity: string;
+  readonly isDevice: boolean;
+  declare readonly write?: (offset: number, from: Uint8Array) => Promise<void>;
+  declare readonly writeSync?: (offset: number, from: Uint8Array) => void;
+  declare readonly flush?: () => Promise<void>;
+  declare readonly truncate?: (size: number) => Promise<void>;
+  declare readonly zero?: (
+    offset: number,
+    length: number,
+    options: { readonly unmap: boolean },
+  ) => Promise<boolean>;
+  declare readonly allocate?: (offset: number, length: number) => Promise<void>;
+  declare readonly extent?: (offset: number) => StorageExtent | undefined;
+
+  readonly #libc: Libc | undefined;
+  readonly #writable: boolean;
+  readonly #extents: Extents | undefined;
+  readonly #lock: FileLock | undefined;
+  #size: number;
+  #closed = false;
+  #pending = 0;
+  #idle: (() => void) | undefined;
+
+  constructor(file: OpenFile) {
+    const { libc } = file;
+    this.name = file.name;
+    this.fd = file.fd;
+    this.identity = file.identity;
+    this.isDevice = file.isDevice;
+    this.#libc = libc;
+    this.#writable = file.writable;
+    this.#size = file.size;
+    this.#lock = libc && new FileLock(libc, file.fd, file.name);
+    const extents = libc && !file.isDevice ? new Extents(libc, file.fd) : undefined;
+    this.#extents = extents;
+    if (extents) {
+      this.extent = (offset) => {
+        this.#mustBeOpen("inspect");
+        return extents.at(offset, this.#size);
+      };
+    }
+    if (!file.writable) return;
+    this.write = (offset, from) => this.#write(offset, from);
+    this.writeSync = (offset, from) => this.#writeSync(offset, from);
+    this.flush = () => this.#run("flush", undefined, () => syncData(this.fd));
+    if (libc) {
+      this.zero = (offset, length, { unmap }) =>
+        this.#run("zero", offset, () => this.#zero(libc, offset, length, unmap));
+    }
+    if (file.isDevice) return;
+    this.truncate = (size) => this.#run("truncate", undefined, () => this.#truncate(size));
+    if (libc) {
+      this.allocate = (offset, length) =>
+        this.#run("allocate", offset, () => this.#allocate(libc, offset, length));
+    }
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** {@inheritDoc Storage.read} */
+  read(offset: number, into: Uint8Array): Promise<number> {
+    return this.#run("read", offset, () => readFull(this.fd, into, offset));
+  }
+
+  /** {@inheritDoc Storage.readSync} */
+  readSync(offset: number, into: Uint8Array): number {
+    this.#mustBeOpen("read");
+    try {
+      return readFullSync(this.fd, into, offset);
+    } catch (error) {
+      throw hostError(error, "read", this.name, offset);
+    }
+  }
+
+  /** Bytes that the filesystem has allocated for the file; 0 for a device. */
+  async allocatedBytes(): Promise<number | undefined> {
+    this.#mustBeOpen("inspect");
+    // Windows has no such count.
+    const { blocks } = fstatSync(this.fd);
+    return blocks === undefined ? undefined : blocks * 512;
+  }
+
+  /**
+   * What the filesystem holds of bytes `[start, end)`: holes, reserved space, data. Undefined where
+   * it cannot tell. See {@link hostExtents}.
+   */
+  hostExtents(start = 0, end = this.#size): Iterable<HostExtent> | undefined {
+    this.#mustBeOpen("inspect");
+    if (this.#libc === undefined || this.isDevice) return undefined;
+    return hostExtents(this.#libc, this.fd, this.name, start, end);
+  }
+
+  /** {@inheritDoc Storage.lock} */
+  lock(mode: LockMode): void {
+    this.#mustBeOpen("lock");
+    this.#lock?.change(lockRequest(this.#writable, mode));
+  }
+
+  /**
+   * Tells the system how a range will be used: `dontNeed` drops its pages from the cache, 0 bytes
+   * means up to the end. A hint only; where it cannot be given, nothing happens.
+   */
+  advise(offset: number, length: number, advice: keyof typeof Advice): void {
+    this.#mustBeOpen("inspect");
+    this.#libc?.posixFadvise(this.fd, offset, length, Advice[advice]);
+  }
+
+  /**
+   * Has the system copy bytes from another file without passing them through this program; where
+   * the filesystem can, both files share them afterwards. Returns the bytes copied, which may be
+   * fewer than asked for, or undefined when this pair of files cannot do it. Blocks the thread
+   * meanwhile: ask for limited pieces.
+   */
+  copyRange(
+    from: FileStorage,
+    fromOffset: number,
+    offset: number,
+    length: number,
+  ): number | undefined {
+    this.#mustBeOpen("write");
+    from.#mustBeOpen("read");
+    if (this.#libc === undefined || !this.#writable) return undefined;
+    const copied = this.#libc.copyFileRange(from.fd, fromOffset, this.fd, offset, length);
+    if (copied >= 0) {
+      if (copied > 0) this.#changed(offset + copied);
+      return copied;
+    }
+    if (uncopyable.includes(copied)) return undefined;
+    throw errnoError(copied, "write", this.name, offset);
+  }
+
+  /** Takes note of what others wrote through the descriptor: the length, and where holes are. */
+  refresh(): void {
+    this.#mustBeOpen("inspect");
+    this.#extents?.forget();
+    if (!this.isDevice) this.#size = fstatSync(this.fd).size;
+  }
+
+  /** Waits for what is under way, then closes the descriptor, which drops the locks. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    // The number of a closed descriptor is given to the next file that is opened.
+    if (this.#pending > 0) await new Promise<void>((resolve) => (this.#idle = resolve));
+    try {
+      await closeDescriptor(this.fd);
+    } catch (error) {
+      throw hostError(error, "close", this.name);
+    }
+  }
+
+  #mustBeOpen(action: Action): void {
+    if (!this.#closed) return;
+    throw new PlatterError("E_CLOSED", `${this.name}: closed already; cannot ${action} any more.`, {
+      file: this.name,
+    });
+  }
+
+  async #run<T>(action: Action, offset: number | undefined, work: () => Promise<T>): Promise<T> {
+    this.#mustBeOpen(action);
+    this.#pending++;
+    try {
+      return await work();
+    } catch (error) {
+      throw hostError(error, action, this.name, offset);
+    } finally {
+      if (--this.#pending === 0) this.#idle?.();
+    }
+  }
+
+  #changed(end: number): void {
+    this.#extents?.forget();
+    if (!this.isDevice && end > this.#size) this.#size = end;
+  }
+
+  async #write(offset: number, from: Uint8Array): Promise<void> {
+    await this.#run("write", offset, async () => {
+      // Before as well: an answer given while the write is under way must not be remembered.
+      this.#extents?.forget();
+      await writeFull(this.fd, from, offset);
+      if (from.length > 0) this.#changed(offset + from.length);
+    });
+  }
+
+  #writeSync(offset: number, from: Uint8Array): void {
+    this.#mustBeOpen("write");
+    try {
+      writeFullSync(this.fd, from, offset);
+    } catch (error) {
+      throw hostError(error, "write", this.name, offset);
+    }
+    if (from.length > 0) this.#changed(offset + from.length);
+  }
+
+  async #truncate(size: number): Promise<void> {
+    await setLength(this.fd, size);
+    this.#extents?.forget();
+    this.#size = size;
+  }
+
+  async #zero(libc: Libc, offset: number, length: number, unmap: boolean): Promise<boolean> {
+    if (length === 0) return true;
+    if (this.isDevice) return zeroDevice(libc, this.fd, this.name, offset, length, unmap);
+    const end = offset + length;
+    if (!unmap) {
+      if (!zeroAllocated(libc, this.fd, this.name, offset, length)) return false;
+      this.#changed(end);
+      return true;
+    }
+    const inside = Math.min(end, this.#size) - offset;
+    if (inside > 0 && !punchHole(libc, this.fd, this.name, offset, inside)) return false;
+    this.#extents?.forget();
+    if (end > this.#size) await this.#truncate(end);
+    return true;
+  }
+
+  async #allocate(libc: Libc, offset: number, length: number): Promise<void> {
+    if (length === 0) return;
+    const before = this.#size;
+    const result = await libc.posixFallocate(this.fd, offset, length);
+    if (result === 0) {
+      this.#changed(offset + length);
+      return;
+    }
+    // What was reserved before space ran out is given back.
+    if (offset + length > before) await setLength(this.fd, before);
+    throw errnoError(result, "allocate", this.name, offset);
+  }
+}

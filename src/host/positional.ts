@@ -1,0 +1,103 @@
+import { close, fdatasync, ftruncate, read, readSync, write, writeSync } from "node:fs";
+import { systemCode } from "./errors.ts";
+
+/** Linux moves at most 2 GiB less a page in one call, and Node has a limit of its own near it. */
+const largestCall = 2 ** 30;
+
+const interrupted = (error: unknown): boolean => systemCode(error) === "EINTR";
+
+const piece = (bytes: Uint8Array, done: number): number =>
+  Math.min(bytes.length - done, largestCall);
+
+function readOnce(fd: number, into: Uint8Array, done: number, offset: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    read(fd, into, done, piece(into, done), offset + done, (error, count) => {
+      if (error === null) resolve(count);
+      else reject(error);
+    });
+  });
+}
+
+function writeOnce(fd: number, from: Uint8Array, done: number, offset: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    write(fd, from, done, piece(from, done), offset + done, (error, count) => {
+      if (error === null) resolve(count);
+      else reject(error);
+    });
+  });
+}
+
+/** Fills `into` from `offset` on; resolves to fewer bytes only at the end of the file. */
+export async function readFull(fd: number, into: Uint8Array, offset: number): Promise<number> {
+  let done = 0;
+  while (done < into.length) {
+    try {
+      const count = await readOnce(fd, into, done, offset);
+      if (count === 0) break;
+      done += count;
+    } catch (error) {
+      if (!interrupted(error)) throw error;
+    }
+  }
+  return done;
+}
+
+/** As {@link readFull}, without leaving the thread. */
+export function readFullSync(fd: number, into: Uint8Array, offset: number): number {
+  let done = 0;
+  while (done < into.length) {
+    try {
+      const count = readSync(fd, into, done, piece(into, done), offset + done);
+      if (count === 0) break;
+      done += count;
+    } catch (error) {
+      if (!interrupted(error)) throw error;
+    }
+  }
+  return done;
+}
+
+/** Writes all of `from` at `offset`. */
+export async function writeFull(fd: number, from: Uint8Array, offset: number): Promise<void> {
+  let done = 0;
+  while (done < from.length) {
+    try {
+      done += await writeOnce(fd, from, done, offset);
+    } catch (error) {
+      if (!interrupted(error)) throw error;
+    }
+  }
+}
+
+/** As {@link writeFull}, without leaving the thread. */
+export function writeFullSync(fd: number, from: Uint8Array, offset: number): void {
+  let done = 0;
+  while (done < from.length) {
+    try {
+      done += writeSync(fd, from, done, piece(from, done), offset + done);
+    } catch (error) {
+      if (!interrupted(error)) throw error;
+    }
+  }
+}
+
+/** A call that only succeeds or fails, as a promise. */
+function settle(start: (done: (error: Error | null) => void) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    start((error) => {
+      if (error === null) resolve();
+      else reject(error);
+    });
+  });
+}
+
+/** Resolves when data, and the metadata needed to find it, is on stable storage. */
+export const syncData = (fd: number): Promise<void> => settle((done) => fdatasync(fd, done));
+
+/** Sets the length of the file. */
+export const setLength = (fd: number, size: number): Promise<void> =>
+  settle((done) => ftruncate(fd, size, done));
+
+/** Closes the descriptor. */
+export const closeDescriptor = (fd: number): Promise<void> =>
+  settle((done) => close(fd, (error) => done(error ?? null)));

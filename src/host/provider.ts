@@ -1,0 +1,72 @@
+import { access } from "node:fs/promises";
+import { PlatterError } from "../errors.ts";
+import type { StorageProvider } from "../storage/index.ts";
+import { createFile } from "./create.ts";
+import { hostError } from "./errors.ts";
+import { systemLibc } from "./libc.ts";
+import type { Libc } from "./libc.ts";
+import { localName, resolveReference } from "./names.ts";
+import type { LocalName } from "./names.ts";
+import { describe, openFile } from "./open.ts";
+
+/** How a file provider works. */
+export interface FileProviderOptions {
+  /**
+   * The C library port to use; `null` for none, which leaves out holes, locks and preallocation.
+   * This system's own unless given.
+   */
+  readonly libc?: Libc | null;
+  /** Receives sentences that the user should see but that are not errors, in QEMU's words. */
+  readonly onWarning?: (message: string) => void;
+}
+
+/** Refuses a regular file that was named as a device (`host_device:`). */
+async function requireDevice(local: LocalName): Promise<void> {
+  if (!local.mustBeDevice) return;
+  let isDevice: boolean;
+  try {
+    isDevice = (await describe(local.path)).isBlockDevice();
+  } catch (error) {
+    throw hostError(error, "open", local.name);
+  }
+  if (isDevice) return;
+  throw new PlatterError(
+    "E_INVALID_ARGUMENT",
+    `${local.name}: not a block device. Leave 'host_device:' away for a file.`,
+    {
+      file: local.name,
+      qemu: `'host_device' driver requires '${local.name}' to be either a character or block device`,
+    },
+  );
+}
+
+/**
+ * Local files and block devices by name, as qemu-img takes names: a path, or `file:` and a path.
+ * Other protocols are refused with `E_UNSUPPORTED`. See {@link openFile} and {@link createFile}.
+ */
+export function fileProvider(options: FileProviderOptions = {}): StorageProvider {
+  const libc = (): Libc | undefined =>
+    options.libc === undefined ? systemLibc().libc : (options.libc ?? undefined);
+  return {
+    async open(name, mode) {
+      const local = localName(name);
+      await requireDevice(local);
+      return openFile(local, mode, libc());
+    },
+    async create(name, createOptions = {}) {
+      const local = localName(name);
+      await requireDevice(local);
+      return createFile(local, createOptions, { libc: libc(), onWarning: options.onWarning });
+    },
+    async exists(name) {
+      const local = localName(name);
+      try {
+        await access(local.path);
+        return true;
+      } catch {
+        return false;
+      }
+    },
+    resolve: resolveReference,
+  };
+}

@@ -1,0 +1,102 @@
+import { deflateRawSync, zstdCompressSync } from "node:zlib";
+import { describe, expect, test } from "vitest";
+import type { CompressionType } from "../codec/index.ts";
+import { nodeCodecs } from "./zlib.ts";
+
+const size = 65536;
+const text = new Uint8Array(size).map((_, i) => (i * i) >>> 9);
+/** Numbers without a pattern that a compressor could use. */
+const noise = new Uint8Array(size);
+let state = 1;
+for (let i = 0; i < size; i++) {
+  state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+  noise[i] = state >>> 24;
+}
+
+const join = (...parts: Uint8Array[]): Uint8Array => new Uint8Array(Buffer.concat(parts));
+
+describe.each<CompressionType>(["zlib", "zstd"])("%s", (type) => {
+  const packed = (data: Uint8Array): Uint8Array =>
+    new Uint8Array(
+      type === "zlib" ? deflateRawSync(data, { windowBits: 15 }) : zstdCompressSync(data),
+    );
+
+  test("gives back what it packed, also with sector padding behind it", async () => {
+    const codec = await nodeCodecs.load(type);
+    const small = codec.compress?.(text, size);
+    if (small === undefined) throw new Error("not compressed");
+    expect(small.length).toBeLessThan(size);
+    const into = new Uint8Array(size);
+    codec.decompress(join(small, noise.subarray(0, 400)), into);
+    expect(into).toEqual(text);
+  });
+
+  test("reads what others wrote with other parameters", async () => {
+    const codec = await nodeCodecs.load(type);
+    const into = new Uint8Array(size);
+    codec.decompress(packed(text), into);
+    expect(into).toEqual(text);
+  });
+
+  test("declines what does not get smaller than the limit", async () => {
+    const codec = await nodeCodecs.load(type);
+    expect(codec.compress?.(noise, size)).toBeUndefined();
+    const small = codec.compress?.(text, size);
+    expect(codec.compress?.(text, small!.length)).toBeUndefined();
+    expect(codec.compress?.(text, small!.length + 1)).toEqual(small);
+    expect(codec.compress?.(text, 0)).toBeUndefined();
+  });
+
+  test("works on the smallest cluster", async () => {
+    const codec = await nodeCodecs.load(type);
+    const into = new Uint8Array(512).fill(7);
+    codec.decompress(packed(new Uint8Array(512)), into);
+    expect(into).toEqual(new Uint8Array(512));
+  });
+
+  test.each([
+    ["too short", packed(text.subarray(0, size - 1))],
+    ["cut off", packed(text).subarray(0, 1000)],
+    ["not a stream at all", noise],
+    ["nothing", new Uint8Array(0)],
+  ])("refuses what is %s", async (_, bytes) => {
+    const codec = await nodeCodecs.load(type);
+    expect(() => codec.decompress(bytes, new Uint8Array(size))).toThrow(
+      expect.objectContaining({ code: "E_CODEC" }),
+    );
+  });
+});
+
+test("a zstd frame that holds more than the cluster is refused at the limit, not after it", async () => {
+  const codec = await nodeCodecs.load("zstd");
+  const bomb = zstdCompressSync(new Uint8Array(size * 1000));
+  expect(() => codec.decompress(bomb, new Uint8Array(size))).toThrow(
+    expect.objectContaining({ code: "E_CODEC" }),
+  );
+});
+
+test("of a zlib stream that goes on after the cluster, the cluster is taken, as QEMU does", async () => {
+  const codec = await nodeCodecs.load("zlib");
+  const into = new Uint8Array(size).fill(1);
+  codec.decompress(deflateRawSync(new Uint8Array(size * 1000)), into);
+  expect(into).toEqual(new Uint8Array(size));
+});
+
+test("the next cluster's frame in the last sector is left alone", async () => {
+  const codec = await nodeCodecs.load("zstd");
+  const one = codec.compress!(text, size)!;
+  const into = new Uint8Array(size);
+  codec.decompress(join(one, one), into);
+  expect(into).toEqual(text);
+});
+
+test("a zstd frame that lies about its content's size is refused without reserving it", async () => {
+  const codec = await nodeCodecs.load("zstd");
+  // Magic; descriptor: 8-byte content size, one segment; the size: 2^40; no blocks.
+  const frame = new Uint8Array([0x28, 0xb5, 0x2f, 0xfd, 0xe0, 0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0]);
+  const before = process.memoryUsage().rss;
+  expect(() => codec.decompress(frame, new Uint8Array(size))).toThrow(
+    expect.objectContaining({ code: "E_CODEC" }),
+  );
+  expect(process.memoryUsage().rss - before).toBeLessThan(512 * 2 ** 20);
+});

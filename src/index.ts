@@ -1,0 +1,99 @@
+/**
+ * `platter-img`: the library for Node. Everything of `platter-img/core`, with files, locks, and the
+ * codecs of Node.
+ *
+ * @module
+ */
+
+import type { Disk } from "./disk/index.ts";
+import { openDisk, type DiskOptions, type ReferenceResolver } from "./formats/index.ts";
+import { fileProvider, nodeCodecs } from "./host/index.ts";
+import type { LockMode, Storage } from "./storage/index.ts";
+import * as commands from "./commands/index.ts";
+import type { CommandContext } from "./commands/index.ts";
+
+export * from "./core.ts";
+export { FileStorage, fileProvider, missingCapabilities, nodeCodecs } from "./host/index.ts";
+export type { FileProviderOptions, HostExtent, HostExtentKind } from "./host/index.ts";
+
+/** How an image in a file is opened. */
+export interface OpenOptions extends Omit<DiskOptions, "references"> {
+  /**
+   * What happens when an image names another file. `"deny"` (the default) throws
+   * `E_REFERENCE_DENIED`; `"follow"` opens what `qemu-img` would open, so do that only with images
+   * you trust; a function decides case by case.
+   */
+  readonly references?: "deny" | "follow" | "ignore" | ReferenceResolver;
+  /**
+   * What other programs may do with the file meanwhile, by QEMU's locks. `"exclusive"` (the
+   * default): not write while we read, nothing while we write; `"shared"`: as they like; `"none"`:
+   * take no lock.
+   */
+  readonly lock?: LockMode;
+}
+
+/**
+ * Opens a disk image: a path, or any {@link Storage}. Use `await using`, or call `close()`.
+ *
+ * Throws a {@link PlatterError} with a stable `code`; see `docs/errors.md`.
+ */
+export async function open(image: string | Storage, options: OpenOptions = {}): Promise<Disk> {
+  const { references = "deny", lock = "exclusive", writable = false, ...rest } = options;
+  const storage = typeof image === "string" ? await files.open(image, { writable, lock }) : image;
+  return openDisk(storage, {
+    codecs: nodeCodecs,
+    ...rest,
+    writable,
+    references: references === "follow" ? follow : references,
+  });
+}
+
+/** What a command may be given; everything has a default that suits Node. */
+export type CommandOptions = Partial<CommandContext>;
+
+const files = fileProvider();
+
+const follow: ReferenceResolver = (reference, image) =>
+  files.open(files.resolve(reference.name, image.name), { writable: false });
+
+const context = (given: CommandOptions): CommandContext => ({
+  provider: files,
+  codecs: nodeCodecs,
+  ...given,
+});
+
+/** Creates an empty image; see {@link commands.CreateOptions}. */
+export const create = (
+  options: commands.CreateOptions,
+  given: CommandOptions = {},
+): Promise<commands.CreateResult> => commands.create(options, context(given));
+
+/** Describes an image, or its whole backing chain; see {@link commands.InfoOptions}. */
+export const info = (
+  options: commands.InfoOptions,
+  given: CommandOptions = {},
+): Promise<commands.ImageInfo[]> => commands.info(options, context(given));
+
+/** Lists where an image's data is; see {@link commands.MapOptions}. */
+export const map = (
+  options: commands.MapOptions,
+  given: CommandOptions = {},
+): AsyncGenerator<commands.MapEntry> => commands.map(options, context(given));
+
+/** Compares what two images contain; see {@link commands.CompareOptions}. */
+export const compare = (
+  options: commands.CompareOptions,
+  given: CommandOptions = {},
+): Promise<commands.CompareResult> => commands.compare(options, context(given));
+
+/** Looks for inconsistencies in an image; see {@link commands.CheckOptions}. */
+export const check = (
+  options: commands.CheckOptions,
+  given: CommandOptions = {},
+): Promise<commands.CheckResult> => commands.check(options, context(given));
+
+/** Copies images into a new or an existing one; see {@link commands.ConvertOptions}. */
+export const convert = (
+  options: commands.ConvertOptions,
+  given: CommandOptions = {},
+): Promise<commands.ConvertResult> => commands.convert(options, context(given));
