@@ -1,4 +1,4 @@
-import type { FormatOptionDescription, FormatServices, WritableFormat } from "./contract.ts";
+import type { FormatOptionDescription, FormatServices } from "./contract.ts";
 import type { Session } from "./session.ts";
 import { argumentError } from "./usage.ts";
 
@@ -55,7 +55,7 @@ export function writableFormat(
   formats: FormatServices,
   name: string,
   file: string | undefined,
-): WritableFormat {
+): string {
   if (formats.isWritable(name)) return name;
   throw argumentError(
     "format",
@@ -71,7 +71,7 @@ const TYPES = { string: "str", size: "size", number: "num", boolean: "bool (on/o
 export function printOptionHelp(
   session: Session,
   formats: FormatServices,
-  format: WritableFormat,
+  format: string,
   hasFile: boolean,
 ): void {
   const { face } = session;

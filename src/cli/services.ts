@@ -1,25 +1,17 @@
-import { PlatterError } from "../errors.ts";
 import type { Services } from "./contract.ts";
 
-/** The services of this build. */
-export function defaultServices(): Services {
-  const absent = (what: string): PlatterError =>
-    new PlatterError("E_UNSUPPORTED", `This build does not contain ${what}.`);
-  return {
-    command: async (name) => {
-      throw absent(`the command ${name}`);
-    },
-    surroundings: async () => {
-      throw absent("a way to open files");
-    },
-    formats: async () => ({
-      names: ["qcow2", "raw"],
-      isWritable: (format) => format === "raw" || format === "qcow2",
-      describe: () => [],
-      parse: (_format, pairs) => {
-        if (pairs.length === 0) return {};
-        throw absent("creation options");
-      },
-    }),
-  };
-}
+/** The services of the real program; each part is loaded when it is first needed. */
+export const services: Services = {
+  async command(name) {
+    const commands = await import("../commands/index.ts");
+    return commands[name];
+  },
+  async surroundings(onWarning) {
+    const { fileProvider, nodeCodecs } = await import("../host/index.ts");
+    return { provider: fileProvider({ onWarning }), codecs: nodeCodecs };
+  },
+  async formats() {
+    const { formatServices } = await import("./format-services.ts");
+    return formatServices;
+  },
+};

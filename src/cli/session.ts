@@ -79,7 +79,7 @@ export function createSession(
     warn: (message) => stderr.write(`${program}: warning: ${shown(message)}\n`),
     safe: (name) => (escapes ? escapeControls(name) : name),
     async context(onProgress) {
-      const { provider, codecs } = await services.surroundings();
+      const { provider, codecs } = await services.surroundings(session.warn);
       return { provider, codecs, signal, onProgress, onWarning: session.warn };
     },
     async withProgress(parsed, look, work) {

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import type {
-  CheckReport,
+  CheckResult,
   Commands,
   ConvertOptions,
   CreateOptions,
@@ -30,7 +30,7 @@ const image: ImageInfo = {
   formatSpecific: { compat: "1.1", "lazy-refcounts": false },
 };
 
-const report: CheckReport = {
+const report: CheckResult = {
   filename: "disk.qcow2",
   format: "qcow2",
   imageEndOffset: 2 ** 20,
@@ -188,7 +188,7 @@ describe("options reach the commands", () => {
     let seen: ConvertOptions | undefined;
     const convert: Commands["convert"] = async (options) => {
       seen = options;
-      return { size: 1 };
+      return { target: "y", format: "raw", size: 1 };
     };
     const words = "convert -f raw -O qcow2 -c -B base -F qcow2 -S 8k -U -W -m 4 -t none a b";
     expect(await run("qemu-img", words.split(" "), { convert })).toEqual({
@@ -289,12 +289,13 @@ describe("platter's output", () => {
     const commands: Partial<Commands> = {
       info,
       check: async () => report,
-      compare: async () => ({ identical: true, sizeDiffers: false }),
-      convert: async () => ({ size: 2 ** 62 }),
+      compare: async () => ({ identical: true, sizeDiffers: false, commonSize: 1 }),
+      convert: async () => ({ target: "y", format: "raw", size: 2 ** 62 }),
       create: async ({ name }) => ({ name, format: "raw", size: 512, options: [["size", 512]] }),
       map: async function* () {
-        yield { start: 0, length: 1, depth: 0, present: true, zero: false, data: true, offset: 0 };
-        yield { start: 1, length: 1, depth: 0, present: false, zero: true, data: false };
+        const entry = { length: 1, depth: 0, compressed: false, filename: "x" };
+        yield { ...entry, start: 0, present: true, zero: false, data: true, offset: 0 };
+        yield { ...entry, start: 1, present: false, zero: true, data: false };
       },
     };
     const words = { compare: ["x", "y"], convert: ["x", "y"], create: ["x", "1"] };
@@ -313,7 +314,7 @@ describe("platter's output", () => {
   });
 
   it("of check gives the verdict and qemu-img's exit codes", async () => {
-    const outcome = async (change: Partial<CheckReport>) =>
+    const outcome = async (change: Partial<CheckResult>) =>
       run("platter", ["check", "x"], { check: async () => ({ ...report, ...change }) });
     expect((await outcome({})).stdout).toContain("No errors.");
     expect(await outcome({ leaks: 2 })).toMatchObject({ code: 3 });
@@ -330,7 +331,7 @@ describe("platter's output", () => {
     const { stderr, stdout } = await run("platter", ["convert", "--progress=json", "x", "y"], {
       convert: async (_options, { onProgress }) => {
         onProgress?.({ done: 5, total: 10 });
-        return { size: 10 };
+        return { target: "y", format: "raw", size: 10 };
       },
     });
     expect(
@@ -466,7 +467,7 @@ describe("signals", () => {
     const convert: Commands["convert"] = async (_options, { onProgress }) => {
       onProgress?.({ done: 1, total: 8 });
       environment.signal("SIGUSR1");
-      return { size: 8 };
+      return { target: "y", format: "raw", size: 8 };
     };
     const outcome = await run("qemu-img", ["convert", "x", "y"], { convert }, environment);
     expect(outcome).toEqual({ stdout: "", stderr: "    (12.50/100%)\n", code: 0 });

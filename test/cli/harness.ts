@@ -90,7 +90,7 @@ const unexpected = (): never => {
   throw new Error("this command should not have been called");
 };
 
-const descriptions: Record<"raw" | "qcow2", FormatOptionDescription[]> = {
+const descriptions: Record<string, FormatOptionDescription[]> = {
   raw: [{ name: "size", type: "size", summary: "Virtual disk size" }],
   qcow2: [
     { name: "backing_file", type: "string", summary: "File name of a base image" },
@@ -105,11 +105,11 @@ const descriptions: Record<"raw" | "qcow2", FormatOptionDescription[]> = {
 const fakeFormats: FormatServices = {
   names: ["qcow2", "raw"],
   isWritable: (format) => format === "raw" || format === "qcow2",
-  describe: (format) => descriptions[format],
+  describe: (format) => descriptions[format] ?? [],
   parse(format, pairs) {
     const values: Record<string, string | number> = {};
     for (const [name, value] of pairs) {
-      const option = descriptions[format].find((candidate) => candidate.name === name);
+      const option = descriptions[format]?.find((candidate) => candidate.name === name);
       if (option === undefined) {
         throw new PlatterError("E_INVALID_ARGUMENT", `${format} has no option ${name}.`, {
           qemu: `Invalid parameter '${name}'`,

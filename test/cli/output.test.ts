@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { spawnSync } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type {
-  CheckReport,
+  CheckResult,
   Commands,
   CompareResult,
   CreateResult,
@@ -130,7 +130,8 @@ const map: Commands["map"] = async function* ({ name, start = 0, maxLength }) {
       present: json["present"] === true,
       zero: json["zero"] === true,
       data: json["data"] === true,
-      offset: optional(json["offset"]),
+      compressed: false,
+      ...(typeof json["offset"] === "number" && { offset: json["offset"] }),
       filename: number(json["depth"]) === 0 ? name : "base.qcow2",
     };
     if (entry.length > 0) yield entry;
@@ -146,7 +147,7 @@ const check: Commands["check"] = async ({ name }) => {
     });
   }
   const json = object(JSON.parse(stdout));
-  const report: CheckReport = {
+  const report: CheckResult = {
     filename: text(json["filename"]) ?? "",
     format: text(json["format"]) ?? "",
     imageEndOffset: number(json["image-end-offset"]),
@@ -230,11 +231,19 @@ describe.skipIf(!hasPeer)("qemu-img's output, byte for byte", () => {
   });
 
   it.each<[string[], CompareResult]>([
-    [["plain.raw", "plain.raw"], { identical: true, sizeDiffers: false }],
-    [["small.raw", "large.raw"], { identical: true, sizeDiffers: true, largerIs: "second" }],
+    [["plain.raw", "plain.raw"], { identical: true, sizeDiffers: false, commonSize: 1 }],
+    [
+      ["small.raw", "large.raw"],
+      { identical: true, sizeDiffers: true, commonSize: 1, larger: "second" },
+    ],
     [
       ["plain.raw", "small.raw"],
-      { identical: false, sizeDiffers: false, difference: { kind: "content", offset: 0 } },
+      {
+        identical: false,
+        sizeDiffers: false,
+        commonSize: 1,
+        difference: { kind: "content", offset: 0 },
+      },
     ],
     [
       ["plain.raw", "large.raw"],
@@ -256,11 +265,16 @@ describe.skipIf(!hasPeer)("qemu-img's output, byte for byte", () => {
     ],
     [
       ["-s", "small.raw", "large.raw"],
-      { identical: false, sizeDiffers: true, difference: { kind: "size" } },
+      { identical: false, sizeDiffers: true, commonSize: 1, difference: { kind: "size" } },
     ],
     [
       ["-s", "small.raw", "new.qcow2"],
-      { identical: false, sizeDiffers: false, difference: { kind: "allocation", offset: 0 } },
+      {
+        identical: false,
+        sizeDiffers: false,
+        commonSize: 1,
+        difference: { kind: "allocation", offset: 0 },
+      },
     ],
   ])("compare %j", async (words, result) => {
     await expectSame(["compare", ...words], { compare: async () => result });
@@ -276,12 +290,12 @@ describe.skipIf(!hasPeer)("qemu-img's output, byte for byte", () => {
       compare: async (_options, { onProgress }) => {
         onProgress?.({ done: 0, total: 65536 });
         onProgress?.({ done: 65536, total: 65536 });
-        return { identical: true, sizeDiffers: false };
+        return { identical: true, sizeDiffers: false, commonSize: 1 };
       },
     });
     const convert: Commands["convert"] = async (_options, { onProgress }) => {
       onProgress?.({ done: 65536, total: 65536 });
-      return { size: 65536 };
+      return { target: "two.raw", format: "raw", size: 65536 };
     };
     await expectSame(["convert", "-p", "one.raw", "two.raw"], { convert });
     await expectSame(["convert", "one.raw", "two.raw"], { convert });
@@ -291,9 +305,9 @@ describe.skipIf(!hasPeer)("qemu-img's output, byte for byte", () => {
   it("create", async () => {
     const fake =
       (format: string, options: CreateResult["options"]): Commands["create"] =>
-      async ({ name, size = 0, onPlanned }) => {
+      async ({ name, size = 0, onStart }) => {
         const result: CreateResult = { name, format, size, options };
-        onPlanned?.(result);
+        onStart?.(result);
         return result;
       };
     const raw = fake("raw", [["size", 2 ** 20]]);
@@ -318,8 +332,8 @@ describe.skipIf(!hasPeer)("qemu-img's output, byte for byte", () => {
   it("create says what it does even if it fails then", async () => {
     const name = join("missing", "x.raw");
     await expectSame(["create", name, "1M"], {
-      create: async ({ onPlanned }) => {
-        onPlanned?.({ name, format: "raw", size: 2 ** 20, options: [["size", 2 ** 20]] });
+      create: async ({ onStart }) => {
+        onStart?.({ name, format: "raw", size: 2 ** 20, options: [["size", 2 ** 20]] });
         throw new PlatterError("E_NOT_FOUND", `There is no directory ${dirname(name)}.`, {
           qemu: `${name}: Could not create '${name}': No such file or directory`,
         });

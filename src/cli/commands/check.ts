@@ -1,5 +1,5 @@
 import { PlatterError } from "../../errors.ts";
-import { type CheckOptions, type CheckReport, formatSize } from "../contract.ts";
+import { type CheckOptions, type CheckResult, formatSize } from "../contract.ts";
 import { type JsonValue, plainJson, qemuJson } from "../json.ts";
 import { alignColumns } from "../layout.ts";
 import {
@@ -98,7 +98,7 @@ async function examine(
   options: CheckOptions,
   parsed: Parsed,
   session: Session,
-): Promise<CheckReport> {
+): Promise<CheckResult> {
   const check = await session.services.command("check");
   try {
     if (session.face === "qemu") return await check(options, await session.context());
@@ -114,7 +114,7 @@ async function examine(
   }
 }
 
-function exitCode(report: CheckReport, session: Session): number {
+function exitCode(report: CheckResult, session: Session): number {
   if (report.checkErrors > 0) {
     if (session.face === "qemu") session.note("qemu-img: Check failed");
     return 1;
@@ -123,12 +123,12 @@ function exitCode(report: CheckReport, session: Session): number {
   return report.leaks > 0 ? EXIT_LEAKS : 0;
 }
 
-function omitted(report: CheckReport): string {
+function omitted(report: CheckResult): string {
   return `... and ${report.problemsOmitted} more`;
 }
 
 /** qemu-img leaves out counts that are zero. */
-function toJson(report: CheckReport): { [key: string]: JsonValue | undefined } {
+function toJson(report: CheckResult): { [key: string]: JsonValue | undefined } {
   return {
     filename: report.filename,
     format: report.format,
@@ -143,7 +143,7 @@ function toJson(report: CheckReport): { [key: string]: JsonValue | undefined } {
   };
 }
 
-function friendlyJson(report: CheckReport): JsonValue {
+function friendlyJson(report: CheckResult): JsonValue {
   return {
     ...toJson(report),
     corruptions: report.corruptions,
@@ -158,7 +158,7 @@ function friendlyJson(report: CheckReport): JsonValue {
   };
 }
 
-function qemuText(report: CheckReport): string {
+function qemuText(report: CheckResult): string {
   const { corruptions, leaks, checkErrors } = report;
   let text = "";
   if (corruptions === 0 && leaks === 0 && checkErrors === 0) {
@@ -192,7 +192,7 @@ function percent(part: number, whole: number): string {
   return `${((part * 100) / whole).toFixed(2)}%`;
 }
 
-function friendlyText(report: CheckReport, session: Session): string {
+function friendlyText(report: CheckResult, session: Session): string {
   const { paint, safe } = session;
   const { corruptions, leaks, checkErrors } = report;
   let text = "";

@@ -101,12 +101,12 @@ async function run(parsed: Parsed, session: Session): Promise<number> {
 
 function show(result: CompareResult, json: boolean, session: Session): void {
   if (json) {
-    const { identical, sizeDiffers, difference, largerIs } = result;
+    const { identical, sizeDiffers, difference, larger } = result;
     session.print(
       `${plainJson({
         identical,
         "size-differs": sizeDiffers,
-        larger: largerIs,
+        larger: larger,
         difference: difference && {
           kind: difference.kind,
           offset: difference.kind === "size" ? undefined : difference.offset,
@@ -124,16 +124,18 @@ function qemuText(result: CompareResult): string {
     return `Strict mode: Offset ${BigInt(difference.offset)} block status mismatch!\n`;
   }
   // The sizes become a topic when the common part has turned out equal.
-  const isInRest = difference === undefined || difference.offset >= (result.commonSize ?? 0);
+  const isInRest = difference === undefined || difference.offset >= result.commonSize;
   const warning = result.sizeDiffers && isInRest ? "Warning: Image size mismatch!\n" : "";
   if (difference === undefined) return `${warning}Images are identical.\n`;
-  return `${warning}Content mismatch at offset ${BigInt(difference.offset)}!\n`;
+  // qemu-img looks at sectors.
+  const sector = difference.offset - (difference.offset % 512);
+  return `${warning}Content mismatch at offset ${BigInt(sector)}!\n`;
 }
 
 function friendlyText(result: CompareResult, session: Session): string {
-  const { difference, sizeDiffers, largerIs } = result;
+  const { difference, sizeDiffers, larger } = result;
   const { paint } = session;
-  const size = sizeDiffers ? ` The ${largerIs ?? "other"} disk is larger.` : "";
+  const size = sizeDiffers ? ` The ${larger ?? "other"} disk is larger.` : "";
   if (difference === undefined) {
     const rest = sizeDiffers ? `${size} The rest of it is zeros.` : "";
     return `${paint("good", "The disks are identical.")}${rest}\n`;

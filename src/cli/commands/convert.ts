@@ -193,7 +193,7 @@ async function run(parsed: Parsed, session: Session): Promise<number> {
   const formats = await session.services.formats();
   if (list.help) {
     const format = writableFormat(formats, targetFormat, undefined);
-    printOptionHelp(session, formats, format, target !== undefined);
+    printOptionHelp(session, formats, format, sources.length > 0);
     return 0;
   }
   if (target === undefined || sources.length === 0) {

@@ -5,7 +5,6 @@ import {
   formatSize,
   type FormatServices,
   parseSize,
-  type WritableFormat,
 } from "../contract.ts";
 import { printOptionHelp, splitOptionList, writableFormat } from "../format-options.ts";
 import { plainJson } from "../json.ts";
@@ -98,35 +97,49 @@ async function run(parsed: Parsed, session: Session): Promise<number> {
     );
   }
   const format = writableFormat(formats, formatName, name);
-  const target = readTarget(formats, format, list.pairs, parsed, name);
-  const options = createOptions(name, format, size, target, parsed);
-  await make(options, parsed, session);
+  await namingFile(name, async () => {
+    const target = readTarget(formats, format, list.pairs, parsed);
+    await make(createOptions(name, format, size, target, parsed), parsed, session);
+  });
   return 0;
 }
 
 function readTarget(
   formats: FormatServices,
-  format: WritableFormat,
+  format: string,
   pairs: ReadonlyArray<readonly [string, string]>,
   parsed: Parsed,
-  name: string,
 ): TargetOptions {
+  const target = targetOptions(formats, format, pairs, {
+    name: parsed.value("backing"),
+    format: parsed.value("backingFormat"),
+  });
+  if (parsed.has("unsafe") && target.backing !== undefined && target.backing.format === undefined) {
+    throw argumentError(
+      "backing format",
+      undefined,
+      `Say with -F which format the backing file "${target.backing.name}" has.`,
+      "Backing file specified without backing format",
+    );
+  }
+  return target;
+}
+
+/** qemu-img names the new file in front of everything that goes wrong in making it. */
+async function namingFile<Result>(name: string, work: () => Promise<Result>): Promise<Result> {
   try {
-    return targetOptions(formats, format, pairs, {
-      name: parsed.value("backing"),
-      format: parsed.value("backingFormat"),
-    });
+    return await work();
   } catch (error) {
     if (!(error instanceof PlatterError)) throw error;
-    // create names the file in front of such messages, convert does not.
-    const qemu = `${name}: ${error.details.qemu ?? error.message}`;
+    const words = error.details.qemu ?? error.message;
+    const qemu = words.startsWith(`${name}: `) ? words : `${name}: ${words}`;
     throw new PlatterError(error.code, error.message, { ...error.details, qemu, cause: error });
   }
 }
 
 function createOptions(
   name: string,
-  format: WritableFormat,
+  format: string,
   size: number | undefined,
   target: TargetOptions,
   parsed: Parsed,
@@ -136,7 +149,7 @@ function createOptions(
       "size",
       String(size),
       "The size is given twice: behind the file name and with -o size.",
-      `${name}: The image size must be specified only once`,
+      `The image size must be specified only once`,
     );
   }
   const bytes = size ?? target.size;
@@ -155,13 +168,13 @@ async function make(options: CreateOptions, parsed: Parsed, session: Session): P
   const speaks = !parsed.has("quiet");
   let announced = false;
   // qemu-img says what it is about to do, so that the line is there even if it fails.
-  const onPlanned = (planned: CreateResult): void => {
+  const onStart = (planned: CreateResult): void => {
     if (announced || !speaks || session.face !== "qemu") return;
     announced = true;
     session.print(formattingLine(planned));
   };
-  const result = await create({ ...options, onPlanned }, await session.context());
-  onPlanned(result);
+  const result = await create({ ...options, onStart }, await session.context());
+  onStart(result);
   if (!speaks || session.face === "qemu") return;
   session.print(parsed.has("json") ? friendlyJson(result) : friendlyText(result, session));
 }

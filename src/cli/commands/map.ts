@@ -81,6 +81,17 @@ async function run(parsed: Parsed, session: Session): Promise<number> {
   return 0;
 }
 
+const NOTHING: MapEntry = {
+  start: 0,
+  length: 0,
+  depth: 0,
+  present: false,
+  zero: false,
+  data: false,
+  compressed: false,
+  filename: "",
+};
+
 async function print(
   entries: AsyncIterable<MapEntry>,
   { start = 0 }: MapOptions,
@@ -96,10 +107,7 @@ async function print(
     await stdout.drained();
   }
   // qemu-img shows an empty range of the disk as one entry.
-  if (count === 0) {
-    const nothing = { start, length: 0, depth: 0, present: false, zero: false, data: false };
-    write(head + entry(nothing));
-  }
+  if (count === 0) write(head + entry({ ...NOTHING, start }));
   write(tail);
 }
 
@@ -127,8 +135,8 @@ function qemuJsonEntry(entry: MapEntry): string {
 }
 
 function friendlyJsonEntry(entry: MapEntry): string {
-  const { start, length, depth, present, zero, data, offset, filename } = entry;
-  return jsonLine({ start, length, depth, present, zero, data, offset, filename });
+  const { start, length, depth, present, zero, data, compressed, offset, filename } = entry;
+  return jsonLine({ start, length, depth, present, zero, data, compressed, offset, filename });
 }
 
 /** Like C's `%#-16x`. */
@@ -150,7 +158,7 @@ function qemuEntry(entry: MapEntry, session: Session): string {
     );
   }
   if (entry.zero) return "";
-  const file = session.safe(entry.filename ?? "");
+  const file = session.safe(entry.filename);
   return qemuRow(hex(entry.start), hex(entry.length), hex(entry.offset), file);
 }
 
@@ -168,13 +176,13 @@ function friendlyRow(
 function friendlyEntry(entry: MapEntry, session: Session): string {
   const { start, length, offset, filename } = entry;
   const stored = offset === undefined || entry.zero ? "" : hex(offset);
-  const file = entry.present && filename !== undefined ? session.safe(filename) : "";
+  const file = entry.present ? session.safe(filename) : "";
   const row = friendlyRow(hex(start), formatSize(length), describeContents(entry), stored, file);
   return `${entry.data ? row : session.paint("faint", row)}\n`;
 }
 
 function describeContents(entry: MapEntry): string {
   if (entry.data && entry.zero) return "zeros, kept";
-  if (entry.data) return entry.offset === undefined ? "compressed" : "data";
+  if (entry.data) return entry.compressed ? "compressed" : "data";
   return entry.present ? "zeros" : "nothing";
 }

@@ -1,4 +1,4 @@
-import type { FormatOptionValues, FormatServices, WritableFormat } from "../contract.ts";
+import type { FormatOptionValues, FormatServices } from "../contract.ts";
 import { argumentError } from "../usage.ts";
 
 /** What is known about an image to be made, besides its name. */
@@ -18,7 +18,7 @@ export interface TargetOptions {
  */
 export function targetOptions(
   formats: FormatServices,
-  format: WritableFormat,
+  format: string,
   pairs: ReadonlyArray<readonly [name: string, value: string]>,
   given: { readonly name: string | undefined; readonly format: string | undefined },
 ): TargetOptions {
