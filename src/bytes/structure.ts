@@ -22,6 +22,22 @@ export type Values<F extends Readonly<Record<string, Field>>> = {
 
 const widths: Readonly<Record<FieldType, number>> = { u8: 1, u16: 2, u32: 4, u64: 8 };
 
+const readers: Readonly<Record<FieldType, (view: DataView, at: number) => number | bigint>> = {
+  u8: (view, at) => view.getUint8(at),
+  u16: (view, at) => view.getUint16(at),
+  u32: (view, at) => view.getUint32(at),
+  u64: (view, at) => view.getBigUint64(at),
+};
+
+const writers: Readonly<
+  Record<FieldType, (view: DataView, at: number, value: number | bigint) => void>
+> = {
+  u8: (view, at, value) => view.setUint8(at, Number(value)),
+  u16: (view, at, value) => view.setUint16(at, Number(value)),
+  u32: (view, at, value) => view.setUint32(at, Number(value)),
+  u64: (view, at, value) => view.setBigUint64(at, BigInt(value)),
+};
+
 /** A declared structure. Field names are those of the format's specification. */
 export class Structure<F extends Readonly<Record<string, Field>>> {
   /** Bytes from the start of the structure to the end of its last field. */
@@ -45,7 +61,7 @@ export class Structure<F extends Readonly<Record<string, Field>>> {
     const entries = Object.entries(this.fields).map(([name, field]) => [
       name,
       base + field.at + widths[field.type] <= bytes.length
-        ? readField(view, base + field.at, field.type)
+        ? readers[field.type](view, base + field.at)
         : field.type === "u64"
           ? 0n
           : 0,
@@ -59,33 +75,7 @@ export class Structure<F extends Readonly<Record<string, Field>>> {
     for (const [name, field] of Object.entries(this.fields)) {
       const at = base + field.at;
       if (at + widths[field.type] > bytes.length) continue;
-      writeField(view, at, field.type, values[name as keyof F]);
+      writers[field.type](view, at, values[name as keyof F]);
     }
-  }
-}
-
-function readField(view: DataView, at: number, type: FieldType): number | bigint {
-  switch (type) {
-    case "u8":
-      return view.getUint8(at);
-    case "u16":
-      return view.getUint16(at);
-    case "u32":
-      return view.getUint32(at);
-    case "u64":
-      return view.getBigUint64(at);
-  }
-}
-
-function writeField(view: DataView, at: number, type: FieldType, value: number | bigint): void {
-  switch (type) {
-    case "u8":
-      return view.setUint8(at, Number(value));
-    case "u16":
-      return view.setUint16(at, Number(value));
-    case "u32":
-      return view.setUint32(at, Number(value));
-    case "u64":
-      return view.setBigUint64(at, BigInt(value));
   }
 }

@@ -172,9 +172,9 @@ class Cursor {
   /** The extent that `at` is in; undefined past the end. Offsets must not go back. */
   async at(at: number): Promise<Extent | undefined> {
     while (this.current === undefined || this.current.start + this.current.length <= at) {
-      const { value, done } = await this.extents.next();
-      if (done === true) return undefined;
-      this.current = value;
+      const result = await this.extents.next();
+      if (result.done === true) return undefined;
+      this.current = result.value;
     }
     return this.current;
   }

@@ -122,31 +122,32 @@ async function backingSize(
 /** The options in effect, for the user to see. */
 function describe(options: CreateOptions, format: Format, size: number): CreateResult {
   const { name, backing, formatOptions = {} } = options;
-  const values = new Map<string, string | number | boolean | undefined>(
-    Object.entries(formatOptions),
-  );
-  values.set("size", size);
-  values.set("backing_file", backing?.name);
-  values.set("backing_fmt", backing?.format);
-  const defaults = new Map(
-    (format.createOptions ?? []).map((option) => [option.name, option.default]),
-  );
+  const values = new Map<string, string | number | boolean | undefined>([
+    ...Object.entries(formatOptions),
+    ["size", size],
+    ["backing_file", backing?.name],
+    ["backing_fmt", backing?.format],
+  ]);
+  const known = format.createOptions ?? [];
+  const defaults = new Map(known.map((option) => [option.name, option.default]));
+  const ofFile = known.filter((option) => option.file === true).map((option) => option.name);
+  const order = [...printOrder.filter((key) => !ofFile.includes(key)), ...ofFile];
   return {
     name,
     format: format.name,
     size,
-    options: printOrder.flatMap((key) => {
+    options: order.flatMap((key) => {
       const value = values.get(key) ?? defaults.get(key);
       return value === undefined ? [] : [[key, value] as const];
     }),
   };
 }
 
-/** The order in which QEMU prints creation options of qcow2, raw and the file. */
+/** The order in which QEMU prints creation options; those of the file come last. */
 const printOrder = [
   "cluster_size",
   "extended_l2",
-  "preallocation.format",
+  "preallocation",
   "compression_type",
   "size",
   "compat",
@@ -154,9 +155,6 @@ const printOrder = [
   "backing_fmt",
   "lazy_refcounts",
   "refcount_bits",
-  "preallocation",
-  "nocow",
-  "extent_size_hint",
 ];
 
 function creatable(format: Format, name: string): Format {

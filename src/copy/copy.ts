@@ -83,7 +83,7 @@ interface LoadedSegment {
 class SegmentReader {
   private readonly source: CopySource;
   private readonly segments: AsyncGenerator<Segment>;
-  private buffers = [new Uint8Array(segmentBytes), new Uint8Array(segmentBytes)];
+  private readonly buffers = [new Uint8Array(segmentBytes), new Uint8Array(segmentBytes)];
 
   constructor(source: CopySource, segments: AsyncGenerator<Segment>) {
     this.source = source;
@@ -91,8 +91,9 @@ class SegmentReader {
   }
 
   async next(): Promise<LoadedSegment | undefined> {
-    const { value: segment, done } = await this.segments.next();
-    if (done === true) return undefined;
+    const result = await this.segments.next();
+    if (result.done === true) return undefined;
+    const segment = result.value;
     if (segment.pieces.length === 0) return { segment, bytes: undefined };
     this.buffers.reverse();
     const bytes = this.buffers[0]!.subarray(0, segment.end - segment.start);

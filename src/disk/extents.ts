@@ -52,7 +52,7 @@ export async function* extents(disk: Disk, options: ExtentOptions = {}): AsyncGe
     Math.min(end, disk.size),
   )) {
     if (last !== undefined && continues(last, extent)) {
-      last = { ...last, length: last.length + extent.length };
+      last = lengthened(last, extent.length);
     } else {
       if (last !== undefined) yield last;
       last = extent;
@@ -60,6 +60,11 @@ export async function* extents(disk: Disk, options: ExtentOptions = {}): AsyncGe
   }
   if (last !== undefined) yield last;
 }
+
+const lengthened = (extent: Extent, by: number): Extent => ({
+  ...extent,
+  length: extent.length + by,
+});
 
 interface Layer {
   readonly disk: Disk;

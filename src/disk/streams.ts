@@ -22,7 +22,10 @@ export function readable(disk: Disk, options: StreamOptions = {}): ReadableStrea
     {
       async pull(controller) {
         throwIfAborted(signal);
-        if (at >= end) return controller.close();
+        if (at >= end) {
+          controller.close();
+          return;
+        }
         const chunk = new Uint8Array(Math.min(chunkSize, end - at));
         await disk.read(at, chunk);
         at += chunk.length;

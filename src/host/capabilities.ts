@@ -1,6 +1,6 @@
 import { closeSync, openSync } from "node:fs";
-import { findLibc, systemLibc } from "./libc.ts";
-import type { LibcSearch } from "./libc.ts";
+import { systemLibc } from "./libc.ts";
+import type { LibcSearch, findLibc } from "./libc.ts";
 import { hasFileLocks } from "./locks.ts";
 
 /** Whether this kernel has the locks that QEMU uses; tried on a file that everybody has. */

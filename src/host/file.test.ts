@@ -14,7 +14,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { deviceSize, sizeByReading } from "./device.ts";
-import { FileStorage } from "./file.ts";
+import type { FileStorage } from "./file.ts";
 import { systemLibc } from "./libc.ts";
 import { openFile } from "./open.ts";
 

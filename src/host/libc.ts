@@ -110,7 +110,7 @@ function bind(koffi: ForeignInterface): Libc {
       new Promise((resolve) => {
         // Unlike the others, this one returns the error number itself.
         posixFallocate.async(fd, offset, length, (failure: unknown, result: unknown) => {
-          resolve(failure ? -errno("EIO") : -Number(result));
+          resolve(failure === null || failure === undefined ? -Number(result) : -errno("EIO"));
         });
       }),
     lseek: (fd, offset, whence) => checked(lseek(fd, offset, whence)),

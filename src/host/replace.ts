@@ -33,7 +33,9 @@ async function isMountPoint(path: string): Promise<boolean> {
     return false;
   }
   const unescape = (field: string): string =>
-    field.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(parseInt(digits, 8)));
+    field.replaceAll(/\\([0-7]{3})/g, (_, digits: string) =>
+      String.fromCharCode(parseInt(digits, 8)),
+    );
   const full = resolve(path);
   return table.split("\n").some((line) => unescape(line.split(" ")[4] ?? "") === full);
 }

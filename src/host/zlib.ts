@@ -65,7 +65,10 @@ const zlibCodec: Codec = {
       output = inflateRawSync(packed, { ...upTo(into.length), windowBits: 15, finishFlush });
     } catch (error) {
       // node:zlib cannot stop in the middle of a stream that goes on after the cluster is full.
-      if (tooLarge(error)) return portableZlib.decompress(packed, into);
+      if (tooLarge(error)) {
+        portableZlib.decompress(packed, into);
+        return;
+      }
       throw damaged("zlib", error instanceof Error ? error.message : String(error), error);
     }
     if (output.length !== into.length) {

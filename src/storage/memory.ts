@@ -33,7 +33,7 @@ export class MemoryStorage implements Storage {
   #size: number;
   #closed = false;
   /** Written pages by number. Bytes of a page past the end of the storage are zero. */
-  #pages = new Map<number, Uint8Array>();
+  readonly #pages = new Map<number, Uint8Array>();
   /** The keys of `#pages`. */
   #written = new RangeSet();
   /** Pages that are written or reserved. */

@@ -79,8 +79,10 @@ export class RecordingStorage extends FilterStorage {
 /** Does to `storage` what was done when `entry` was recorded. */
 export async function applyRecorded(entry: Recorded, storage: MemoryStorage): Promise<void> {
   switch (entry.kind) {
-    case "write":
-      return storage.writeSync(entry.offset, entry.bytes);
+    case "write": {
+      storage.writeSync(entry.offset, entry.bytes);
+      return;
+    }
     case "flush":
       return storage.flush();
     case "truncate":

@@ -31,8 +31,8 @@ export class Checker {
   private readonly options: CheckImageOptions;
   private readonly references = new ReferenceCounts();
   private readonly problems: CheckProblem[] = [];
-  private found = { corruptions: 0, leaks: 0, checkErrors: 0 };
-  private clusters = { allocated: 0, fragmented: 0, compressed: 0 };
+  private readonly found = { corruptions: 0, leaks: 0, checkErrors: 0 };
+  private readonly clusters = { allocated: 0, fragmented: 0, compressed: 0 };
 
   constructor(metadata: Metadata, options: CheckImageOptions) {
     this.metadata = metadata;
@@ -98,12 +98,12 @@ export class Checker {
     const offset = l1.l2Offset(index);
     if (offset === 0) return;
     const guest = { start: index * geometry.l2Span, end: (index + 1) * geometry.l2Span };
-    const hostEntry = l1.offset + index * entrySize;
+    const place = l1.offset + index * entrySize;
     if (l1.reservedBits(index)) {
       this.report({
         kind: "error",
         message: `ERROR found L1 entry with reserved bits set: ${hex(l1.raw(index))}`,
-        hostOffset: hostEntry,
+        hostOffset: place,
         guest,
       });
     }
@@ -112,7 +112,7 @@ export class Checker {
       this.report({
         kind: "error",
         message: `ERROR l2_offset=${hex(offset)}: Table is not cluster aligned; L1 entry corrupted`,
-        hostOffset: hostEntry,
+        hostOffset: place,
         guest,
       });
       return;
@@ -193,12 +193,12 @@ export class Checker {
     const clusters = divideUp(storage.size, geometry.clusterSize);
     refcounts.table.forEach((offset, i) => {
       if (offset === 0) return;
-      const hostOffset = refcounts.tableOffset + i * entrySize;
+      const place = refcounts.tableOffset + i * entrySize;
       if (offset % geometry.clusterSize !== 0) {
         return this.report({
           kind: "error",
           message: `ERROR refcount block ${i} is not cluster aligned; refcount table entry corrupted`,
-          hostOffset,
+          hostOffset: place,
         });
       }
       const index = offset / geometry.clusterSize;
@@ -206,7 +206,7 @@ export class Checker {
         return this.report({
           kind: "error",
           message: `ERROR refcount block ${i} is outside image`,
-          hostOffset,
+          hostOffset: place,
         });
       }
       this.refer(offset, geometry.clusterSize);

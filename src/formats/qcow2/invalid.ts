@@ -27,7 +27,8 @@ export function invalid(
   ]
     .filter((part) => part !== undefined)
     .join(" ");
-  const message = `${file}: ${text}${where && ` (${where})`}${advice === undefined ? "" : `; ${advice}`}`;
+  const detail = where === "" ? "" : ` (${where})`;
+  const message = `${file}: ${text}${detail}${advice === undefined ? "" : `; ${advice}`}`;
   return new PlatterError(code, message, {
     file,
     field,

@@ -2,11 +2,13 @@ import type { Preallocation } from "../../disk/index.ts";
 import type { CompressionType } from "../../codec/index.ts";
 import { PlatterError } from "../../errors.ts";
 import type { FormatCreateOptions, FormatOption } from "../format.ts";
+import { fileOptions } from "../file-options.ts";
 import { compressionTypes } from "./header.ts";
 
 /** The creation options of qcow2 in the order in which QEMU prints them. */
 export const createOptions: readonly FormatOption[] = [
   { name: "cluster_size", type: "size", help: "qcow2 cluster size", default: 65536 },
+  { name: "extended_l2", type: "boolean", help: "Extended L2 tables", default: false },
   {
     name: "preallocation",
     type: "string",
@@ -26,6 +28,7 @@ export const createOptions: readonly FormatOption[] = [
     help: "Width of a reference count entry in bits",
     default: 16,
   },
+  ...fileOptions,
 ];
 
 /** Options that QEMU knows and we do not support yet: refused by name rather than ignored. */

@@ -54,16 +54,16 @@ export async function reserve(
   try {
     while (position < end) {
       const distance = alignDown(position, clusterSize) - alignDown(at, clusterSize);
-      const link = await nextLink(
+      const next = await nextLink(
         metadata,
         position,
         end,
         host === nowhere ? nowhere : host + distance,
       );
-      if (link === undefined) break;
-      if (host === nowhere) host = link.host;
-      links.push(link);
-      position = Math.min(end, alignDown(position, clusterSize) + link.count * clusterSize);
+      if (next === undefined) break;
+      if (host === nowhere) host = next.host;
+      links.push(next);
+      position = Math.min(end, alignDown(position, clusterSize) + next.count * clusterSize);
     }
   } catch (error) {
     await giveBack(metadata, links);
@@ -137,9 +137,13 @@ async function edgesOf(
 }
 
 /** New clusters hold nothing yet, and the bytes of a zero-flagged one are not what the guest sees. */
-async function needsFilling(metadata: WritableMetadata, link: Link, at: number): Promise<boolean> {
-  if (!link.kept) return true;
-  return isZeroFlagged(await metadata.l2.load(link.l2Offset), link.index + at);
+async function needsFilling(
+  metadata: WritableMetadata,
+  { kept, l2Offset, index }: Link,
+  at: number,
+): Promise<boolean> {
+  if (!kept) return true;
+  return isZeroFlagged(await metadata.l2.load(l2Offset), index + at);
 }
 
 /**

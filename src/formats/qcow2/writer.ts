@@ -1,6 +1,6 @@
 import { alignDown, alignUp } from "../../bytes/index.ts";
+import type { Leases } from "../../disk/index.ts";
 import {
-  Leases,
   RangeLock,
   Serial,
   nowhere,

@@ -2,6 +2,7 @@ import { PlatterError } from "../../errors.ts";
 import type { Storage } from "../../storage/index.ts";
 import type { Preallocation } from "../../disk/index.ts";
 import type { Format, FormatCreateOptions, NewImage } from "../format.ts";
+import { fileOptions } from "../file-options.ts";
 import { RawImage } from "./image.ts";
 import { preallocate } from "./preallocate.ts";
 
@@ -20,18 +21,7 @@ export const raw: Format = {
       help: "Preallocation mode (allowed values: off, falloc, full)",
       file: true,
     },
-    {
-      name: "nocow",
-      type: "boolean",
-      help: "Turn off copy-on-write (valid only on btrfs)",
-      file: true,
-    },
-    {
-      name: "extent_size_hint",
-      type: "size",
-      help: "Extent size hint for the image file, 0 to disable",
-      file: true,
-    },
+    ...fileOptions,
   ],
   async create(storage, { size, backing, values = {} }: FormatCreateOptions): Promise<NewImage> {
     if (backing !== undefined) {
