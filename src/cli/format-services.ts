@@ -40,7 +40,7 @@ const laterOptions: Readonly<Record<string, Readonly<Record<string, OptionType>>
 /** What the registered formats answer to the command line. */
 export const formatServices: FormatServices = {
   names: formats.map((format) => format.name).toSorted(),
-  isWritable: (name) => formats.some((format) => format.name === name && format.create),
+  isWritable: (name) => formats.some((format) => format.name === name && "create" in format),
   describe,
   parse(format, pairs) {
     const types = new Map<string, OptionType>(Object.entries(laterOptions[format] ?? {}));
