@@ -29,7 +29,8 @@ function streamOutput(stream: NodeJS.WriteStream): Output {
   return {
     isTerminal: stream.isTTY,
     get columns() {
-      return stream.columns ?? 80;
+      // Some terminals do not know their width and say 0.
+      return stream.columns > 0 ? stream.columns : 80;
     },
     get closed() {
       return closed;

@@ -1,6 +1,13 @@
 import { describe, expect, it } from "vitest";
 import type { Output } from "./environment.ts";
-import { barLine, barProgress, formatDuration, jsonProgress, qemuProgress } from "./progress.ts";
+import {
+  barLine,
+  barProgress,
+  formatDuration,
+  jsonProgress,
+  PATIENCE,
+  qemuProgress,
+} from "./progress.ts";
 
 class Recorder implements Output {
   text = "";
@@ -85,7 +92,7 @@ describe("the bar", () => {
   it("shows nothing for short work and cleans up after long work", () => {
     let time = 0;
     const stderr = new Recorder();
-    const display = barProgress(stderr, () => time, false);
+    const display = barProgress(stderr, () => time, PATIENCE);
     display.update({ done: 1, total: 2 });
     expect(stderr.text).toBe("");
     time = 1500;
@@ -93,6 +100,19 @@ describe("the bar", () => {
     expect(stderr.text).toContain("50%");
     display.end();
     expect(stderr.text.endsWith("\r\x1b[K")).toBe(true);
+  });
+
+  it("answers when asked even if it never appears", () => {
+    let time = 0;
+    const stderr = new Recorder();
+    const display = barProgress(stderr, () => time, Infinity);
+    time = 100_000;
+    display.update({ done: 2 ** 20, total: 2 ** 21 });
+    expect(stderr.text).toBe("");
+    display.ask();
+    expect(stderr.text).toBe(" 50%  1 MiB of 2 MiB  10.2 KiB/s  1:40 left\n");
+    display.end();
+    expect(stderr.text.endsWith("left\n")).toBe(true);
   });
 
   it("fits the terminal", () => {

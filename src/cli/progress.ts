@@ -68,8 +68,8 @@ export function qemuProgress(options: {
 
 /** Milliseconds between two lines or redraws. */
 const INTERVAL = 100;
-/** Operations shorter than this show no bar. */
-const PATIENCE = 1000;
+/** Milliseconds of work that are not worth a bar. */
+export const PATIENCE = 1000;
 
 /** Rate and remaining time, from what has been done since the start. */
 function pace(progress: Progress, elapsed: number): { rate: number; left: number | undefined } {
@@ -109,8 +109,11 @@ export function jsonProgress(stderr: Output, now: () => number): ProgressDisplay
   };
 }
 
-/** A bar on the terminal's last line, redrawn in place. */
-export function barProgress(stderr: Output, now: () => number, always: boolean): ProgressDisplay {
+/**
+ * A bar on the terminal's last line, redrawn in place. It appears when the work has taken
+ * `patience` milliseconds: with Infinity never, but it still answers when asked.
+ */
+export function barProgress(stderr: Output, now: () => number, patience: number): ProgressDisplay {
   const start = now();
   let shown = -Infinity;
   let drawn = false;
@@ -124,7 +127,7 @@ export function barProgress(stderr: Output, now: () => number, always: boolean):
     update(progress) {
       last = progress;
       const time = now();
-      if ((always || time - start >= PATIENCE) && time - shown >= INTERVAL) draw();
+      if (time - start >= patience && time - shown >= INTERVAL) draw();
     },
     finish: () => {},
     end: () => {
@@ -132,11 +135,6 @@ export function barProgress(stderr: Output, now: () => number, always: boolean):
     },
     ask: () => stderr.write(`${barLine(last, now() - start, 0)}\n`),
   };
-}
-
-/** No display; still answers when asked. */
-export function silentProgress(stderr: Output, now: () => number): ProgressDisplay {
-  return { ...barProgress(stderr, now, false), update: () => {}, end: () => {} };
 }
 
 /** "[=====>    ]  42%  1.2 GiB of 3 GiB  512 MiB/s  0:03 left", cut to the terminal's width. */

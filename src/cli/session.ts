@@ -5,9 +5,9 @@ import type { Parsed } from "./parse.ts";
 import {
   barProgress,
   jsonProgress,
+  PATIENCE,
   type ProgressDisplay,
   qemuProgress,
-  silentProgress,
 } from "./progress.ts";
 import type { Face } from "./spec.ts";
 import { type Painter, painterFor } from "./style.ts";
@@ -110,5 +110,6 @@ function progressDisplay(session: Session, parsed: Parsed, look: ProgressLook): 
   if (mode === "json") return jsonProgress(stderr, now);
   const always = parsed.has("progress") || mode === "bar";
   const wanted = always || (stderr.isTerminal && mode === undefined && !parsed.has("json"));
-  return wanted && !quiet ? barProgress(stderr, now, always) : silentProgress(stderr, now);
+  const patience = always ? 0 : PATIENCE;
+  return barProgress(stderr, now, wanted && !quiet ? patience : Infinity);
 }
