@@ -17,7 +17,7 @@ export { FileStorage, fileProvider, missingCapabilities, nodeCodecs } from "./ho
 export type { FileProviderOptions, HostExtent, HostExtentKind } from "./host/index.ts";
 
 /** How an image in a file is opened. */
-export interface OpenOptions extends Omit<DiskOptions, "references"> {
+export interface OpenOptions extends Omit<DiskOptions, "references" | "lock"> {
   /**
    * What happens when an image names another file. `"deny"` (the default) throws
    * `E_REFERENCE_DENIED`; `"follow"` opens what `qemu-img` would open, so do that only with images

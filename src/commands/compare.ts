@@ -49,11 +49,11 @@ export async function compare(
 ): Promise<CompareResult> {
   const { strict = false, shared } = options;
   await using first = await openImage(
-    { name: options.first, format: options.firstFormat, shared },
+    { name: options.first, format: options.firstFormat, shared, rawLock: "shared" },
     context,
   );
   await using second = await openImage(
-    { name: options.second, format: options.secondFormat, shared },
+    { name: options.second, format: options.secondFormat, shared, rawLock: "shared" },
     context,
   );
   const sizes: Pick<CompareResult, "sizeDiffers" | "larger" | "commonSize"> = {

@@ -12,6 +12,8 @@ export interface OpenImageOptions {
   /** `qemu-img -U`: others may be writing. */
   readonly shared?: boolean | undefined;
   readonly barriers?: boolean;
+  /** Raw images are locked in this way; default as all others. */
+  readonly rawLock?: LockMode;
   /** Do not open the images behind it; what is behind reads as zeros. */
   readonly ownLayerOnly?: boolean;
 }
@@ -28,10 +30,13 @@ export async function openImage(
     shared = false,
     barriers,
     ownLayerOnly = false,
+    rawLock,
   }: OpenImageOptions,
   { provider, codecs, signal }: CommandContext,
 ): Promise<Disk> {
-  const lock: LockMode = shared ? "shared" : "exclusive";
+  // As QEMU does, first look what it is, then lock it.
+  const mode = { writable: false, lock: "none" } as const;
+  const exclusive = shared ? "shared" : "exclusive";
   const options: DiskOptions = {
     writable,
     format,
@@ -40,11 +45,11 @@ export async function openImage(
     ...(barriers !== undefined && { barriers }),
     references: ownLayerOnly
       ? "ignore"
-      : (reference, image) =>
-          provider.open(provider.resolve(reference.name, image.name), { writable: false, lock }),
+      : (reference, image) => provider.open(provider.resolve(reference.name, image.name), mode),
+    lock: (found) => (found === "raw" ? (rawLock ?? exclusive) : exclusive),
   };
   try {
-    const storage = await provider.open(name, { writable, lock });
+    const storage = await provider.open(name, { ...mode, writable });
     return await openDisk(storage, options);
   } catch (error) {
     throw asOpenError(error, name);

@@ -1,7 +1,7 @@
 import type { Codecs } from "../codec/index.ts";
 import { Disk, type BackingReference } from "../disk/index.ts";
 import { PlatterError, throwIfAborted } from "../errors.ts";
-import type { Storage } from "../storage/index.ts";
+import type { LockMode, Storage } from "../storage/index.ts";
 import type { Format } from "./format.ts";
 import { formatNamed, formats, probe } from "./registry.ts";
 
@@ -25,6 +25,11 @@ export interface DiskOptions {
   readonly references?: "deny" | "ignore" | ReferenceResolver;
   /** Deepest backing chain that is followed; default 200. */
   readonly maxDepth?: number;
+  /**
+   * What others may do with the storage of a layer of that format, once the format is known. Absent:
+   * storages are locked as they come.
+   */
+  readonly lock?: (format: string) => LockMode;
   readonly codecs?: Codecs;
   /** The formats to choose from; default those that come with Platter. */
   readonly formats?: readonly Format[];
@@ -65,6 +70,7 @@ async function openLayer(
       options.format === undefined
         ? await probe(storage, known)
         : formatNamed(options.format, known);
+    if (options.lock !== undefined) storage.lock?.(options.lock(format.name));
     const image = await format.open(storage, {
       writable: options.writable ?? false,
       ...(options.barriers !== undefined && { barriers: options.barriers }),
