@@ -97,6 +97,7 @@ describe.skipIf(!hasPeer)("our program and qemu-img, side by side", () => {
     "convert -c f.raw y",
     "convert -B x.raw f.raw y",
     "convert -O qcow2 -o backing_file=x.raw f.raw y",
+    "convert -O qcow2 -F raw f.raw y",
     "convert -O qcow2 -o foo=1 f.raw y",
     "convert f.raw f.raw",
     "convert f.raw f.raw two.raw",

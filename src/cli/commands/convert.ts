@@ -208,10 +208,13 @@ async function run(parsed: Parsed, session: Session): Promise<number> {
   checkSourceCache(parsed.value("sourceCache"));
   const sync = needsSync(parsed.value("cache"));
   const format = writableFormat(formats, targetFormat, undefined);
-  const { values, backing } = targetOptions(formats, format, list.pairs, {
-    name: parsed.value("backing"),
-    format: parsed.value("backingFormat"),
-  });
+  const { values, backing } = targetOptions(
+    formats,
+    format,
+    list.pairs,
+    { name: parsed.value("backing"), format: parsed.value("backingFormat") },
+    `${target}: error while converting ${format}: `,
+  );
   checkSources(backing?.name, sources);
   checkBacking(backing, parsed);
   const sourceFormat = parsed.value("format");

@@ -12,7 +12,7 @@ export interface TargetOptions {
 
 /**
  * Puts the values of `-o` and the backing file options together. The options of their own win, as
- * in qemu-img.
+ * in qemu-img. `creation` is what qemu-img puts in front of errors that only making the image shows.
  *
  * @throws `E_INVALID_ARGUMENT` for what the format does not know
  */
@@ -21,6 +21,7 @@ export function targetOptions(
   format: string,
   pairs: ReadonlyArray<readonly [name: string, value: string]>,
   given: { readonly name: string | undefined; readonly format: string | undefined },
+  creation = "",
 ): TargetOptions {
   const {
     size,
@@ -52,7 +53,7 @@ export function targetOptions(
       "backing format",
       backingFormat,
       "A backing format is given, but no backing file: add -b, or leave -F out.",
-      "Backing format cannot be used without backing file",
+      `${creation}Backing format cannot be used without backing file`,
     );
   }
   return {
