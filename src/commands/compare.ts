@@ -32,6 +32,8 @@ export interface CompareResult {
   readonly sizeDiffers: boolean;
   /** The image that is longer, if one is. */
   readonly larger?: "first" | "second";
+  /** Size of the shorter one in bytes: up to there both were compared. */
+  readonly commonSize: number;
 }
 
 /** Longest piece compared at once. */
@@ -54,8 +56,9 @@ export async function compare(
     { name: options.second, format: options.secondFormat, shared, rawLock: "shared" },
     context,
   );
-  const sizes: Pick<CompareResult, "sizeDiffers" | "larger"> = {
+  const sizes: Pick<CompareResult, "sizeDiffers" | "larger" | "commonSize"> = {
     sizeDiffers: first.size !== second.size,
+    commonSize: Math.min(first.size, second.size),
     ...(first.size > second.size && { larger: "first" }),
     ...(first.size < second.size && { larger: "second" }),
   };

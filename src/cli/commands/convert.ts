@@ -1,0 +1,316 @@
+import { type ConvertOptions, formatSize, parseSize } from "../contract.ts";
+import { printOptionHelp, splitOptionList, writableFormat } from "../format-options.ts";
+import { plainJson } from "../json.ts";
+import {
+  checkSourceCache,
+  formatOption,
+  formatOptionsOption,
+  imageOptsOption,
+  jsonOption,
+  needsSync,
+  objectOption,
+  progressOptions,
+  quietOption,
+  shareOption,
+  sizeCheck,
+  sourceCacheOption,
+} from "../options.ts";
+import type { Parsed } from "../parse.ts";
+import { formatDuration } from "../progress.ts";
+import type { Session } from "../session.ts";
+import type { CommandSpec, OptionSpec } from "../spec.ts";
+import { argumentError } from "../usage.ts";
+import { targetOptions } from "./target-options.ts";
+
+/** The longest run of zeros that `-S` can ask for, in bytes. */
+const MAX_SPARSE_SIZE = 16 * 1024 * 1024;
+
+/** Options that other versions will have. */
+const refusedOptions: readonly OptionSpec[] = [
+  refused("targetImageOpts", { long: "target-image-opts" }),
+  refused("bitmaps", { long: "bitmaps" }),
+  refused("skipBrokenBitmaps", { long: "skip-broken-bitmaps" }),
+  refused("salvage", { long: "salvage" }),
+  refused("copyOffload", { short: "C" }),
+  refused("snapshot", { short: "l", argument: "snapshot_param" }),
+  {
+    ...refused("rateLimit", { short: "r", argument: "rate_limit" }),
+    check: sizeCheck("rate limit"),
+  },
+];
+
+function refused(id: string, names: Pick<OptionSpec, "short" | "long" | "argument">): OptionSpec {
+  return {
+    id,
+    ...names,
+    summary: "not in this version",
+    group: "For qemu-img's sake",
+    refused: true,
+  };
+}
+
+/** The table entry of `convert`. */
+export const convertCommand: CommandSpec = {
+  name: "convert",
+  summary: "copy a disk into a new image, of the same or another format",
+  description:
+    "Reads the disk through all its backing files and writes it to the target. Several sources are put behind one another. Parts that are zero take up no space in the target. Of the cache modes of -t, none and directsync go through the page cache like the others; what they promise, that the data is on stable storage at the end, is kept.",
+  operands: "filename [filename2 [...]] output_filename",
+  options: [
+    objectOption,
+    imageOptsOption,
+    { ...formatOption, friendly: "source-format", summary: "format of the sources" },
+    {
+      id: "targetFormat",
+      short: "O",
+      friendly: "target-format",
+      argument: "output_fmt",
+      summary: "format of the target; raw if not given",
+      group: "Result",
+    },
+    formatOptionsOption,
+    {
+      id: "compress",
+      short: "c",
+      friendly: "compress",
+      summary: "compress the target (qcow2)",
+      group: "Result",
+    },
+    {
+      id: "backing",
+      short: "B",
+      friendly: "backing",
+      argument: "backing_file",
+      summary: "the target gets this backing file and holds only what differs from it",
+      group: "Result",
+    },
+    {
+      id: "backingFormat",
+      short: "F",
+      friendly: "backing-format",
+      argument: "backing_fmt",
+      summary: "format of the backing file",
+      group: "Result",
+    },
+    {
+      id: "sparseSize",
+      short: "S",
+      friendly: "sparse-size",
+      argument: "sparse_size",
+      summary:
+        "how many zero bytes in a row make a hole, a multiple of 512; 4k if not given, 0 for none at all",
+      group: "Result",
+      check: checkSparseSize,
+    },
+    {
+      id: "noCreate",
+      short: "n",
+      friendly: "no-create",
+      summary: "write into a target that exists, such as a device",
+      group: "Behaviour",
+    },
+    {
+      id: "targetIsZero",
+      long: "target-is-zero",
+      summary: "with -n: the target reads as zeros already",
+      group: "Behaviour",
+    },
+    shareOption,
+    ...progressOptions,
+    quietOption,
+    jsonOption,
+    {
+      id: "cache",
+      short: "t",
+      argument: "cache",
+      summary:
+        "cache mode for writing: unsafe (default), writeback, writethrough, none or directsync; with every mode but unsafe the target is on stable storage when success is reported",
+      group: "Behaviour",
+    },
+    sourceCacheOption,
+    {
+      id: "coroutines",
+      short: "m",
+      argument: "num_coroutines",
+      summary: "1 to 16; checked, and without effect on the result",
+      group: "For qemu-img's sake",
+      check: checkCoroutines,
+    },
+    {
+      id: "outOfOrder",
+      short: "W",
+      summary: "allowed, and without effect on the result",
+      group: "For qemu-img's sake",
+    },
+    ...refusedOptions,
+  ],
+  examples: [
+    {
+      line: "convert -O qcow2 disk.raw disk.qcow2",
+      explanation: "A raw disk becomes a qcow2 image",
+    },
+    {
+      line: "convert -p -c -O qcow2 -o compression_type=zstd disk.qcow2 small.qcow2",
+      explanation: "A compressed copy, with progress",
+    },
+    { line: "convert -n disk.qcow2 /dev/vg0/disk", explanation: "Onto a device" },
+  ],
+  run,
+};
+
+function checkSparseSize(value: string, session: Session): void {
+  const what = "buffer size for sparse output";
+  const size = parseSize(value, { what, onWarning: session.warn });
+  if (size % 512 === 0 && size <= MAX_SPARSE_SIZE) return;
+  throw argumentError(
+    what,
+    value,
+    `-S takes a multiple of 512 up to ${MAX_SPARSE_SIZE}, or 0, not ${value}.`,
+    `Invalid ${what} specified. Valid sizes are multiples of 512 up to ${MAX_SPARSE_SIZE}. ` +
+      "Select 0 to disable sparse detection (fully allocates output).",
+  );
+}
+
+function checkCoroutines(value: string): void {
+  // As C's strtol with base 0: octal and hexadecimal numbers have their prefixes.
+  const digits = /^\s*\+?(0x[0-9a-f]+|[0-9]+)$/i.exec(value)?.[1] ?? "";
+  const number = /^0[0-7]+$/.test(digits) ? Number.parseInt(digits, 8) : Number(digits);
+  if (!/^0[0-9]*[89]/.test(digits) && number >= 1 && number <= 16) return;
+  throw argumentError(
+    "-m",
+    value,
+    `-m takes a number from 1 to 16, not "${value}".`,
+    "Invalid number of coroutines. Allowed number of coroutines is between 1 and 16",
+  );
+}
+
+async function run(parsed: Parsed, session: Session): Promise<number> {
+  const list = splitOptionList(parsed.values("options"));
+  const targetFormat = parsed.value("targetFormat") ?? "raw";
+  checkCombinations(parsed);
+  const sources = parsed.operands.slice(0, -1);
+  const target = parsed.operands.at(-1);
+  const formats = await session.services.formats();
+  if (list.help) {
+    const format = writableFormat(formats, targetFormat, undefined);
+    printOptionHelp(session, formats, format, sources.length > 0);
+    return 0;
+  }
+  if (target === undefined || sources.length === 0) {
+    throw argumentError(
+      "operands",
+      undefined,
+      "Name at least one source and the target.",
+      "Must specify image file name",
+    );
+  }
+  checkSources(parsed.value("backing"), sources);
+  checkSourceCache(parsed.value("sourceCache"));
+  const sync = needsSync(parsed.value("cache"));
+  const format = writableFormat(formats, targetFormat, undefined);
+  const { values, backing } = targetOptions(
+    formats,
+    format,
+    list.pairs,
+    { name: parsed.value("backing"), format: parsed.value("backingFormat") },
+    `${target}: error while converting ${format}: `,
+  );
+  checkSources(backing?.name, sources);
+  checkBacking(backing, parsed);
+  const sourceFormat = parsed.value("format");
+  const sparseSize = parsed.value("sparseSize");
+  await copy(
+    {
+      sources,
+      target,
+      ...(sourceFormat === undefined ? {} : { sourceFormat }),
+      targetFormat: format,
+      targetOptions: values,
+      compress: parsed.has("compress"),
+      ...(backing === undefined ? {} : { backing }),
+      ...(sparseSize === undefined ? {} : { sparseSize: parseSize(sparseSize) }),
+      createTarget: !parsed.has("noCreate"),
+      targetIsZero: parsed.has("targetIsZero"),
+      shared: parsed.has("shared"),
+      sync,
+    },
+    parsed,
+    session,
+  );
+  return 0;
+}
+
+function checkCombinations(parsed: Parsed): void {
+  if (parsed.has("noCreate") && parsed.has("options")) {
+    throw argumentError(
+      "-o",
+      parsed.value("options"),
+      "-o says how to make the target, but with -n it is not made: leave one of them out.",
+      "-o has no effect when skipping image creation",
+    );
+  }
+  if (parsed.has("targetIsZero") && !parsed.has("noCreate")) {
+    throw argumentError(
+      "--target-is-zero",
+      undefined,
+      "--target-is-zero is about a target that exists: use it with -n.",
+      "--target-is-zero requires use of -n flag",
+    );
+  }
+}
+
+/** Several sources and a backing file `name` do not go together. */
+function checkSources(name: string | undefined, sources: readonly string[]): void {
+  if (name === undefined) return;
+  if (sources.length > 1) {
+    throw argumentError(
+      "backing file",
+      name,
+      "A target made of several sources cannot have a backing file.",
+      "Having a backing file for the target makes no sense when concatenating multiple input images",
+    );
+  }
+}
+
+function checkBacking(backing: ConvertOptions["backing"], parsed: Parsed): void {
+  if (backing === undefined) return;
+  if (parsed.has("targetIsZero")) {
+    throw argumentError(
+      "--target-is-zero",
+      undefined,
+      "--target-is-zero cannot be true of a target with a backing file.",
+      "Cannot use --target-is-zero when the destination image has a backing file",
+    );
+  }
+  if (backing.format === undefined && !parsed.has("noCreate")) {
+    throw argumentError(
+      "backing format",
+      undefined,
+      "Say with -F which format the backing file has.",
+      "Use of backing file requires explicit backing format",
+    );
+  }
+}
+
+async function copy(options: ConvertOptions, parsed: Parsed, session: Session): Promise<void> {
+  const { now } = session.environment;
+  const start = now();
+  const convert = await session.services.command("convert");
+  const look = { step: 1, eager: true };
+  const result = await session.withProgress(parsed, look, async (display) => {
+    const done = await convert(options, await session.context(display.update));
+    display.finish();
+    return done;
+  });
+  if (session.face === "qemu" || parsed.has("quiet")) return;
+  const { target, targetFormat } = options;
+  if (parsed.has("json")) {
+    const json = { filename: target, format: targetFormat, "virtual-size": result.size };
+    session.print(`${plainJson(json)}\n`);
+    return;
+  }
+  const seconds = (now() - start) / 1000;
+  const took = seconds < 1 ? "" : session.paint("faint", ` in ${formatDuration(seconds)}`);
+  const name = session.paint("name", session.safe(target));
+  session.print(`Wrote ${name}: ${targetFormat}, ${formatSize(result.size)}${took}\n`);
+}

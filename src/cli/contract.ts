@@ -1,0 +1,70 @@
+/**
+ * What the command line needs from the other rooms, in one place.
+ */
+import type * as commands from "../commands/index.ts";
+import type { CommandContext } from "../commands/index.ts";
+import type { FormatOptionValues } from "../formats/index.ts";
+
+export type {
+  CheckOptions,
+  CheckResult,
+  CommandContext,
+  CompareOptions,
+  CompareResult,
+  ConvertOptions,
+  CreateOptions,
+  CreateResult,
+  ImageInfo,
+  InfoOptions,
+  MapEntry,
+  MapOptions,
+  Progress,
+} from "../commands/index.ts";
+export type { FormatOptionValues } from "../formats/index.ts";
+export { formatExactSize, formatSize, parseSize, readSize } from "../bytes/index.ts";
+
+/** The command functions by name. */
+export type Commands = Pick<
+  typeof commands,
+  "create" | "info" | "map" | "compare" | "check" | "convert"
+>;
+
+/** A creation option of a format, as `-o help` shows it. */
+export interface FormatOptionDescription {
+  readonly name: string;
+  readonly type: "string" | "size" | "number" | "boolean";
+  readonly summary: string;
+}
+
+/** What the command line asks the formats. */
+export interface FormatServices {
+  /** Names for `--help`, sorted. */
+  readonly names: readonly string[];
+  /** Whether images of that format can be made. */
+  isWritable(format: string): boolean;
+  /**
+   * The format's creation options, sorted by name; with `includeFile` also those of the file
+   * underneath.
+   */
+  describe(format: string, includeFile: boolean): readonly FormatOptionDescription[];
+  /**
+   * Checks names and values. Pairs come in the order given; where a name repeats, the last wins.
+   *
+   * @throws `E_INVALID_ARGUMENT` or `E_INVALID_SIZE` with QEMU's words
+   */
+  parse(
+    format: string,
+    pairs: ReadonlyArray<readonly [name: string, value: string]>,
+  ): FormatOptionValues;
+}
+
+/** Everything behind the command line, loaded when needed. */
+export interface Services {
+  /** Loads one command function. */
+  command<Name extends keyof Commands>(name: Name): Promise<Commands[Name]>;
+  formats(): Promise<FormatServices>;
+  /** Where names become storages, and the codecs. */
+  surroundings(
+    onWarning: (message: string) => void,
+  ): Promise<Pick<CommandContext, "provider" | "codecs">>;
+}

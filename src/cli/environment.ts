@@ -1,0 +1,27 @@
+/** A stream that text goes to. */
+export interface Output {
+  write(text: string): void;
+  readonly isTerminal: boolean;
+  /** Width of the terminal in characters. */
+  readonly columns: number;
+  /** The reader has gone; writing has no effect any more. */
+  readonly closed: boolean;
+  /** Resolves when the reader has caught up. */
+  drained(): Promise<void>;
+}
+
+/** Signals that the command line listens to. */
+export type SignalName = "SIGINT" | "SIGTERM" | "SIGUSR1";
+
+/** What a run of the program gets from the process around it. */
+export interface Environment {
+  readonly stdout: Output;
+  readonly stderr: Output;
+  readonly variables: Readonly<Record<string, string | undefined>>;
+  /** Milliseconds since some moment; never goes back. */
+  readonly now: () => number;
+  /** Calls `listener` on each such signal until the returned function is called. */
+  onSignal(name: SignalName, listener: () => void): () => void;
+  /** Ends the process at once. */
+  exit(code: number): void;
+}

@@ -1,0 +1,131 @@
+import { PlatterError } from "../errors.ts";
+import { formats } from "../formats/index.ts";
+import { type FormatOptionDescription, type FormatServices, readSize } from "./contract.ts";
+
+type OptionType = FormatOptionDescription["type"];
+
+/** Options of every format with a backing file, and of every format at all. */
+const backingOptions: readonly FormatOptionDescription[] = [
+  { name: "backing_file", type: "string", summary: "File name of a base image" },
+  { name: "backing_fmt", type: "string", summary: "Image format of the base image" },
+];
+const sizeOption: FormatOptionDescription = {
+  name: "size",
+  type: "size",
+  summary: "Virtual disk size",
+};
+
+/**
+ * Options of QEMU's that belong to features which are not there yet. Their values are read, so that
+ * switching one off is accepted as in QEMU and the format can refuse the rest by name; help does
+ * not list them.
+ */
+const laterOptions: Readonly<Record<string, Readonly<Record<string, OptionType>>>> = {
+  qcow2: {
+    data_file: "string",
+    data_file_raw: "boolean",
+    encryption: "boolean",
+    extended_l2: "boolean",
+    "encrypt.format": "string",
+    "encrypt.key-secret": "string",
+    "encrypt.cipher-alg": "string",
+    "encrypt.cipher-mode": "string",
+    "encrypt.hash-alg": "string",
+    "encrypt.iter-time": "number",
+    "encrypt.ivgen-alg": "string",
+    "encrypt.ivgen-hash-alg": "string",
+  },
+};
+
+/** What the registered formats answer to the command line. */
+export const formatServices: FormatServices = {
+  names: formats.map((format) => format.name).toSorted(),
+  isWritable: (name) => formats.some((format) => format.name === name && "create" in format),
+  describe,
+  parse(format, pairs) {
+    const types = new Map<string, OptionType>(Object.entries(laterOptions[format] ?? {}));
+    for (const { name, type } of describe(format, true)) types.set(name, type);
+    const values: Record<string, string | number | boolean> = {};
+    for (const [name, text] of pairs) {
+      const type = types.get(name);
+      if (type === undefined) {
+        throw new PlatterError(
+          "E_INVALID_ARGUMENT",
+          `The format ${format} has no creation option "${name}"; -o help lists those it has.`,
+          { field: name, value: text, qemu: `Invalid parameter '${name}'` },
+        );
+      }
+      values[name] = readValue(name, type, text);
+    }
+    return values;
+  },
+};
+
+/** A format's options by name; with those of the file that it is written to, if wanted. */
+function describe(name: string, includeFile: boolean): FormatOptionDescription[] {
+  const found = new Map<string, FormatOptionDescription>([["size", sizeOption]]);
+  const add = (option: FormatOptionDescription): void => {
+    if (!found.has(option.name)) found.set(option.name, option);
+  };
+  if (name !== "raw") for (const option of backingOptions) add(option);
+  for (const format of formats) {
+    for (const option of format.createOptions ?? []) {
+      const isWanted = option.file === true ? includeFile : format.name === name;
+      const { type, help: summary } = option;
+      if (isWanted) add({ name: option.name, type, summary });
+    }
+  }
+  return [...found.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+function readValue(name: string, type: OptionType, text: string): string | number | boolean {
+  if (type === "string") return text;
+  if (type === "boolean") return readBoolean(name, text);
+  return type === "size" ? readSizeValue(name, text) : readNumber(name, text);
+}
+
+function readBoolean(name: string, text: string): boolean {
+  if (["on", "yes", "true", "y"].includes(text)) return true;
+  if (["off", "no", "false", "n"].includes(text)) return false;
+  throw invalid(name, text, "on or off", `Parameter '${name}' expects 'on' or 'off'`);
+}
+
+function readSizeValue(name: string, text: string): number {
+  const reading = readSize(text);
+  if (reading.kind === "size") return Number(reading.value);
+  if (reading.kind === "range") {
+    const qemu = `Value '${text}' is out of range for parameter '${name}'`;
+    throw invalid(name, text, "a size below 2^64", qemu);
+  }
+  throw invalid(
+    name,
+    text,
+    "a size such as 64k",
+    `Parameter '${name}' expects a non-negative number below 2^64\n` +
+      "Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\n" +
+      "and exabytes, respectively.",
+  );
+}
+
+/** A number as C reads it: octal after 0, hexadecimal after 0x. Negative ones wrap around there. */
+function readNumber(name: string, text: string): number {
+  const found = /^\s*([+-]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)$/.exec(text);
+  const [, sign = "", digits = ""] = found ?? [];
+  if (found === null) {
+    throw invalid(name, text, "a number", `Parameter '${name}' expects a number`);
+  }
+  const value = BigInt(/^0[0-7]/.test(digits) ? `0o${digits.slice(1)}` : digits);
+  if (value >= 2n ** 64n) {
+    const qemu = `Value '${text}' is too large for parameter '${name}'`;
+    throw invalid(name, text, "a number below 2^64", qemu);
+  }
+  return sign === "-" ? -Number(value) : Number(value);
+}
+
+function invalid(name: string, text: string, expected: string, qemu: string): PlatterError {
+  return new PlatterError(
+    "E_INVALID_ARGUMENT",
+    `The creation option ${name} takes ${expected}, not "${text}".`,
+    { field: name, value: text, qemu },
+  );
+}

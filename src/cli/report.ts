@@ -1,0 +1,64 @@
+import { PlatterError } from "../errors.ts";
+import type { Environment } from "./environment.ts";
+import { escapeControls } from "./escape.ts";
+import { hintFor } from "./hints.ts";
+import { jsonLine } from "./json.ts";
+import type { Face } from "./spec.ts";
+import { painterFor } from "./style.ts";
+
+/** How errors are reported. */
+export interface ReportOptions {
+  readonly face: Face;
+  /** As one JSON object on a line. */
+  readonly json: boolean;
+  /** A command line to get help with, for errors in the command line. */
+  readonly help?: string | undefined;
+}
+
+/** Tells the user about an error, on stderr. A stack is printed only if PLATTER_DEBUG asks. */
+export function reportError(
+  error: unknown,
+  environment: Environment,
+  { face, json, help }: ReportOptions,
+): void {
+  const { stderr, variables } = environment;
+  const known = error instanceof PlatterError ? error : undefined;
+  if (json) stderr.write(`${jsonLine({ error: describe(error) })}\n`);
+  else if (face === "qemu") {
+    const text = `qemu-img: ${known === undefined ? bugText(error) : (known.details.qemu ?? known.message)}`;
+    stderr.write(endLine(stderr.isTerminal ? escapeControls(text, "\n") : text));
+  } else {
+    const paint = painterFor(environment, "stderr");
+    const text = known === undefined ? bugText(error) : known.message;
+    stderr.write(`${paint("bad", "platter:")} ${escapeControls(text)}\n`);
+    const hint = known === undefined ? undefined : (help ?? hintFor(known.code));
+    if (hint !== undefined) stderr.write(`${paint("faint", hint)}\n`);
+  }
+  const { PLATTER_DEBUG: debug } = variables;
+  if (debug !== undefined && debug !== "" && debug !== "0" && error instanceof Error) {
+    stderr.write(`${error.stack ?? ""}\n`);
+  }
+}
+
+/** A hint of QEMU's that names a format is not ended by a newline there. */
+function endLine(text: string): string {
+  return /\nDetected format of \S+\.$/.test(text) || text.endsWith("\n") ? text : `${text}\n`;
+}
+
+function bugText(error: unknown): string {
+  const what = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  return `This is a bug in Platter, please report it (PLATTER_DEBUG=1 shows where it is): ${what}`;
+}
+
+function describe(error: unknown): Record<string, string | number | undefined> {
+  if (!(error instanceof PlatterError)) return { code: "E_BUG", message: bugText(error) };
+  const { file, field, offset, value } = error.details;
+  return {
+    code: error.code,
+    message: error.message,
+    file,
+    field,
+    offset,
+    value: typeof value === "bigint" ? String(value) : value,
+  };
+}

@@ -1,0 +1,17 @@
+import type { Services } from "./contract.ts";
+
+/** The services of the real program; each part is loaded when it is first needed. */
+export const services: Services = {
+  async command(name) {
+    const commands = await import("../commands/index.ts");
+    return commands[name];
+  },
+  async surroundings(onWarning) {
+    const { fileProvider, nodeCodecs } = await import("../host/index.ts");
+    return { provider: fileProvider({ onWarning }), codecs: nodeCodecs };
+  },
+  async formats() {
+    const { formatServices } = await import("./format-services.ts");
+    return formatServices;
+  },
+};

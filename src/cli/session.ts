@@ -1,0 +1,115 @@
+import type { CommandContext, Progress, Services } from "./contract.ts";
+import type { Environment } from "./environment.ts";
+import { escapeControls } from "./escape.ts";
+import type { Parsed } from "./parse.ts";
+import {
+  barProgress,
+  jsonProgress,
+  PATIENCE,
+  type ProgressDisplay,
+  qemuProgress,
+} from "./progress.ts";
+import type { Face } from "./spec.ts";
+import { type Painter, painterFor } from "./style.ts";
+
+/** One run of one command: its surroundings, and the ways to talk to the user. */
+export interface Session {
+  readonly face: Face;
+  /** The name in front of messages. */
+  readonly program: string;
+  readonly environment: Environment;
+  readonly services: Services;
+  /** Aborted by SIGINT and SIGTERM. */
+  readonly signal: AbortSignal;
+  /** What an error from here on ends the program with. */
+  exitCodeOnError: number;
+  /** Errors are reported as JSON. */
+  jsonErrors: boolean;
+  /** Writes to stdout. */
+  readonly print: (text: string) => void;
+  /** Writes a line to stderr as it is. */
+  readonly note: (line: string) => void;
+  /** Says something that is not an error, on stderr. */
+  readonly warn: (message: string) => void;
+  /** A name from an image or the user, fit for the output it goes to. */
+  readonly safe: (name: string) => string;
+  readonly paint: Painter;
+  /** What command functions take as their second argument. */
+  context(onProgress?: (progress: Progress) => void): Promise<CommandContext>;
+  /**
+   * Runs `work` with progress shown as the options `-p`, `-q`, `--progress` and `--json` ask.
+   * `work` says itself when the display has finished: what it prints after that stands below.
+   */
+  withProgress<Result>(
+    parsed: Parsed,
+    look: ProgressLook,
+    work: (display: ProgressDisplay) => Promise<Result>,
+  ): Promise<Result>;
+}
+
+/** How qemu-img shows the progress of a particular command. */
+export interface ProgressLook {
+  /** Percentage points between two prints. */
+  readonly step: number;
+  /** Whether the start is printed before anything is opened, and the end twice. */
+  readonly eager: boolean;
+}
+
+/** Makes the session of a run. */
+export function createSession(
+  face: Face,
+  environment: Environment,
+  services: Services,
+  signal: AbortSignal,
+): Session {
+  const { stdout, stderr } = environment;
+  const program = face === "qemu" ? "qemu-img" : "platter";
+  const escapes = face === "platter" || stdout.isTerminal;
+  const session: Session = {
+    face,
+    program,
+    environment,
+    services,
+    signal,
+    exitCodeOnError: 1,
+    jsonErrors: false,
+    paint: painterFor(environment, "stdout"),
+    print: (text) => stdout.write(text),
+    note: (line) => stderr.write(`${line}\n`),
+    warn: (message) => stderr.write(`${program}: warning: ${shown(message)}\n`),
+    safe: (name) => (escapes ? escapeControls(name) : name),
+    async context(onProgress) {
+      const { provider, codecs } = await services.surroundings(session.warn);
+      return { provider, codecs, signal, onProgress, onWarning: session.warn };
+    },
+    async withProgress(parsed, look, work) {
+      const display = progressDisplay(session, parsed, look);
+      const stopAsking = environment.onSignal("SIGUSR1", display.ask);
+      try {
+        return await work(display);
+      } finally {
+        display.end();
+        stopAsking();
+      }
+    },
+  };
+  const shown = (message: string): string =>
+    face === "platter" || stderr.isTerminal
+      ? escapeControls(message, face === "qemu" ? "\n" : "")
+      : message;
+  return session;
+}
+
+function progressDisplay(session: Session, parsed: Parsed, look: ProgressLook): ProgressDisplay {
+  const { stdout, stderr, now } = session.environment;
+  const quiet = parsed.has("quiet");
+  if (session.face === "qemu") {
+    return qemuProgress({ stdout, stderr, enabled: parsed.has("progress") && !quiet, ...look });
+  }
+  const mode = parsed.value("progressMode");
+  if (mode === "json") return jsonProgress(stderr, now);
+  const always = parsed.has("progress") || mode === "bar";
+  const wanted = always || (stderr.isTerminal && mode === undefined && !parsed.has("json"));
+  const patience = always ? 0 : PATIENCE;
+  return barProgress(stderr, now, wanted && !quiet ? patience : Infinity);
+}

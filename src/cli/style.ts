@@ -1,0 +1,29 @@
+import { styleText } from "node:util";
+import type { Environment } from "./environment.ts";
+
+/** How a piece of text is meant. */
+export type Tone = "heading" | "good" | "bad" | "warning" | "faint" | "name";
+
+/** Colours a text, or leaves it as it is. */
+export type Painter = (tone: Tone, text: string) => string;
+
+const LOOKS = {
+  heading: "bold",
+  good: "green",
+  bad: "red",
+  warning: "yellow",
+  faint: "dim",
+  name: "cyan",
+} as const;
+
+/** A painter for one of the outputs: plain unless it is a terminal that wants colours. */
+export function painterFor(environment: Environment, output: "stdout" | "stderr"): Painter {
+  const { NO_COLOR, TERM } = environment.variables;
+  const wanted =
+    environment[output].isTerminal &&
+    (NO_COLOR === undefined || NO_COLOR === "") &&
+    TERM !== "dumb";
+  if (!wanted) return (_tone, text) => text;
+  // Whether the stream takes colours is decided here, for this environment's own stream.
+  return (tone, text) => styleText(LOOKS[tone], text, { validateStream: false });
+}

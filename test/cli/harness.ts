@@ -1,0 +1,157 @@
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import type {
+  CommandContext,
+  Commands,
+  FormatOptionDescription,
+  FormatServices,
+  Services,
+} from "../../src/cli/contract.ts";
+import type { Environment, Output, SignalName } from "../../src/cli/environment.ts";
+import { main } from "../../src/cli/main.ts";
+import { PlatterError } from "../../src/errors.ts";
+
+/** What a program printed and how it ended. */
+export interface Outcome {
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly code: number | null;
+}
+
+/** Debian's qemu-img; `PATH` may hold ours under that name. */
+const QEMU_IMG = "/usr/bin/qemu-img";
+
+/** Runs the real qemu-img. */
+export function peer(words: readonly string[], cwd?: string): Outcome {
+  const { stdout, stderr, status } = spawnSync(QEMU_IMG, words, {
+    argv0: "qemu-img",
+    encoding: "utf8",
+    cwd,
+    timeout: 60_000,
+  });
+  return { stdout, stderr, code: status };
+}
+
+/** Whether qemu-img 7.2 is here. Under CI a missing one is an error. */
+export const hasPeer = ((): boolean => {
+  const found =
+    existsSync(QEMU_IMG) && peer(["--version"]).stdout.startsWith("qemu-img version 7.2");
+  if (!found && process.env["CI"] === "true") throw new Error("qemu-img 7.2 is missing");
+  return found;
+})();
+
+class Recorder implements Output {
+  text = "";
+  readonly columns = 100;
+  closed = false;
+  readonly isTerminal: boolean;
+  constructor(isTerminal: boolean) {
+    this.isTerminal = isTerminal;
+  }
+  write(text: string): void {
+    if (!this.closed) this.text += text;
+  }
+  async drained(): Promise<void> {}
+}
+
+/** A process made of memory. */
+export class FakeEnvironment implements Environment {
+  readonly stdout: Recorder;
+  readonly stderr: Recorder;
+  readonly variables: Record<string, string | undefined>;
+  readonly exits: number[] = [];
+  readonly #listeners = new Map<SignalName, Set<() => void>>();
+  time = 0;
+
+  constructor(terminal = false, variables: Record<string, string | undefined> = {}) {
+    this.stdout = new Recorder(terminal);
+    this.stderr = new Recorder(terminal);
+    this.variables = variables;
+  }
+  readonly now = (): number => this.time;
+  onSignal(name: SignalName, listener: () => void): () => void {
+    const listeners = this.#listeners.get(name) ?? new Set();
+    this.#listeners.set(name, listeners.add(listener));
+    return () => listeners.delete(listener);
+  }
+  signal(name: SignalName): void {
+    for (const listener of this.#listeners.get(name) ?? []) listener();
+  }
+  listeners(): number {
+    return [...this.#listeners.values()].reduce((sum, set) => sum + set.size, 0);
+  }
+  exit(code: number): void {
+    this.exits.push(code);
+  }
+}
+
+/** An error that no test expects. */
+const unexpected = (): never => {
+  throw new Error("this command should not have been called");
+};
+
+const descriptions: Record<string, FormatOptionDescription[]> = {
+  raw: [{ name: "size", type: "size", summary: "Virtual disk size" }],
+  qcow2: [
+    { name: "backing_file", type: "string", summary: "File name of a base image" },
+    { name: "backing_fmt", type: "string", summary: "Image format of the base image" },
+    { name: "cluster_size", type: "size", summary: "qcow2 cluster size" },
+    { name: "extended_l2", type: "boolean", summary: "Extended L2 tables" },
+    { name: "refcount_bits", type: "number", summary: "Width of a reference count entry in bits" },
+    { name: "size", type: "size", summary: "Virtual disk size" },
+  ],
+};
+
+const fakeFormats: FormatServices = {
+  names: ["qcow2", "raw"],
+  isWritable: (format) => format === "raw" || format === "qcow2",
+  describe: (format) => descriptions[format] ?? [],
+  parse(format, pairs) {
+    const values: Record<string, string | number> = {};
+    for (const [name, value] of pairs) {
+      const option = descriptions[format]?.find((candidate) => candidate.name === name);
+      if (option === undefined) {
+        throw new PlatterError("E_INVALID_ARGUMENT", `${format} has no option ${name}.`, {
+          qemu: `Invalid parameter '${name}'`,
+        });
+      }
+      values[name] = option.type === "size" ? Number(value) : value;
+    }
+    return values;
+  },
+};
+
+const surroundings: Pick<CommandContext, "provider" | "codecs"> = {
+  provider: { open: unexpected, create: unexpected, exists: unexpected, resolve: unexpected },
+  codecs: { load: unexpected },
+};
+
+/** Services whose commands are the given fakes. */
+export function fakeServices(commands: Partial<Commands>): Services {
+  const all: Commands = {
+    create: unexpected,
+    info: unexpected,
+    map: unexpected,
+    compare: unexpected,
+    check: unexpected,
+    convert: unexpected,
+    ...commands,
+  };
+  return {
+    command: async (name) => all[name],
+    formats: async () => fakeFormats,
+    surroundings: async () => surroundings,
+  };
+}
+
+/** Runs our program under a name, with fake commands. */
+export async function run(
+  program: "qemu-img" | "platter",
+  words: readonly string[],
+  commands: Partial<Commands> = {},
+  environment = new FakeEnvironment(),
+): Promise<Outcome> {
+  const argv = ["node", `/somewhere/${program}`, ...words];
+  const code = await main(argv, environment, fakeServices(commands));
+  return { stdout: environment.stdout.text, stderr: environment.stderr.text, code };
+}

@@ -1,0 +1,110 @@
+import { spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { hasPeer, type Outcome, peer } from "./harness.ts";
+
+const directory = mkdtempSync(join(tmpdir(), "platter-program-"));
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+const theirs = join(directory, "theirs");
+const ours = join(directory, "ours");
+const link = join(directory, "qemu-img");
+
+/** Runs our program, called by the name qemu-img. */
+function program(words: readonly string[]): Outcome {
+  const { stdout, stderr, status } = spawnSync(process.execPath, [link, ...words], {
+    encoding: "utf8",
+    cwd: ours,
+    timeout: 60_000,
+  });
+  return { stdout, stderr, code: status };
+}
+
+/** Images that are there on both sides, made by the peer. */
+const images = [
+  "create x.raw 1M",
+  "create -f qcow2 -b x.raw -F raw over.qcow2 2M",
+  "create -f qcow2 -u -b nope -F raw unsafe.qcow2 1M",
+  "create -f qcow2 -o compat=0.10 old.qcow2 1M",
+  "create -f qcow2 -o preallocation=metadata p.qcow2 1M",
+  "create -f raw -o preallocation=falloc f.raw 1M",
+  "create -f raw x1.raw 512",
+  "create -f qcow2 s.qcow2 2M",
+  "create -f qcow2 x.qcow2 1M",
+];
+
+beforeAll(() => {
+  if (!hasPeer) return;
+  symlinkSync(resolve("bin/platter.js"), link);
+  for (const side of [theirs, ours]) {
+    mkdirSync(side);
+    for (const line of images) {
+      const { code, stderr } = peer(line.split(" "), side);
+      if (code !== 0) throw new Error(stderr);
+    }
+  }
+});
+
+describe.skipIf(!hasPeer)("our program and qemu-img, side by side", () => {
+  it.each([
+    "create -q -f qcow2 -b x.raw -F raw over.qcow2",
+    "create -f qcow2 -b x.raw over2.qcow2",
+    "create -f qcow2 y",
+    "create -f qcow2 -b nope -F raw y 1M",
+    "create -f qcow2 -u -b nope -F raw y",
+    "create -f qcow2 -u -b nope y 1M",
+    "create -f foo y 1M",
+    "create -f raw -b x.raw y 1M",
+    "create -f qcow2 -o cluster_size y 1M",
+    "create -f qcow2 -o size=2M s.qcow2 3M",
+    "create -f qcow2 -o lazy_refcounts=maybe y 1M",
+    "create -f qcow2 -o refcount_bits=x y 1M",
+    "create -f qcow2 -o cluster_size=18446744073709551616 y 1M",
+    "create -f qcow2 -o refcount_bits=18446744073709551616 y 1M",
+    "create missing/x 1M",
+    "create /tmp 1M",
+    "create -f qcow2 -b over.qcow2 -F qcow2 over.qcow2",
+    "create -f raw -o help",
+    "create -f raw -o help x",
+    "info x.raw",
+    "info x.qcow2",
+    "info --output=json over.qcow2",
+    "info --backing-chain over.qcow2",
+    "info --backing-chain --output=json over.qcow2",
+    "info /tmp",
+    "info -f qcow2 x1.raw",
+    "info foo:x",
+    "info old.qcow2",
+    "info unsafe.qcow2",
+    "map over.qcow2",
+    "map --output=json over.qcow2",
+    "map unsafe.qcow2",
+    "map p.qcow2",
+    "map --output=json p.qcow2",
+    "check x.raw",
+    "check x.qcow2",
+    "check --output=json p.qcow2",
+    "check p.qcow2",
+    "check -f qcow2 x1.raw",
+    "compare x1.raw x1.raw",
+    "compare f.raw p.qcow2",
+    "compare f.raw s.qcow2",
+    "compare -s f.raw s.qcow2",
+    "compare -f qcow2 x1.raw x1.raw",
+    "convert -O qcow2 f.raw c.qcow2",
+    "convert -O foo f.raw y",
+    "convert -c f.raw y",
+    "convert -B x.raw f.raw y",
+    "convert -O qcow2 -o backing_file=x.raw f.raw y",
+    "convert -O qcow2 -F raw f.raw y",
+    "convert -O qcow2 -o foo=1 f.raw y",
+    "convert f.raw f.raw",
+    "convert f.raw f.raw two.raw",
+    "convert -O qcow2 -B f.raw -F raw f.raw f.raw y",
+    "convert -f qcow2 f.raw y",
+  ])("%s", (line) => {
+    const words = line.split(" ");
+    expect(program(words)).toEqual(peer(words, theirs));
+  });
+});
