@@ -20,10 +20,7 @@ export interface CheckResult extends CheckReport {
 /** Looks for inconsistencies in an image, changing nothing; its backing images are not looked at. */
 export async function check(options: CheckOptions, context: CommandContext): Promise<CheckResult> {
   const { signal, onProgress } = context;
-  await using disk = await openImage(
-    { ...options, ownLayerOnly: true, rawLock: "shared" },
-    context,
-  );
+  await using disk = await openImage({ ...options, rawLock: "shared" }, context);
   const { image } = disk;
   if (image.check === undefined) {
     throw new PlatterError(

@@ -4,7 +4,7 @@ import { concatenate, copy, type CopySource } from "../copy/index.ts";
 import { PlatterError } from "../errors.ts";
 import { formatNamed, openDisk, type Format, type FormatOptionValues } from "../formats/index.ts";
 import type { CommandContext } from "./context.ts";
-import { createStorageOptions, discardQuietly } from "./new-image.ts";
+import { createStorageOptions, discardQuietly, inQemuWords } from "./new-image.ts";
 import { openImage } from "./open.ts";
 
 /** What to convert into what. */
@@ -70,24 +70,19 @@ async function fillNew(
   context: CommandContext,
 ): Promise<void> {
   const { target, backing, targetOptions = {}, sync = false } = options;
-  const { provider, codecs, signal } = context;
-  const created = await provider.create(target, createStorageOptions(format, targetOptions));
+  const { provider, codecs } = context;
+  const created = await inQemuWords(`${target}: error while converting ${format.name}: `, () =>
+    provider.create(target, createStorageOptions(format, targetOptions)),
+  );
   let behind: Disk | undefined;
   try {
-    const made = await format.create!(created.storage, {
-      size: source.size,
-      backing,
-      values: targetOptions,
-    });
+    const made = await inQemuWords(`${target}: error while converting ${format.name}: `, () =>
+      format.create!(created.storage, { size: source.size, backing, values: targetOptions }),
+    );
     if (backing !== undefined) {
-      const open = (reference: BackingReference, image: string) =>
-        provider.open(provider.resolve(reference.name, image), { writable: false, lock: "none" });
-      behind = await openDisk(await open(backing, target), {
-        format: backing.format,
-        codecs,
-        signal,
-        references: (reference, image) => open(reference, image.name),
-      });
+      behind = await inQemuWords(`Could not open '${target}': Could not open backing file: `, () =>
+        openBacking(backing, target, context),
+      );
     }
     const disk = new Disk(made.image, behind, codecs);
     await copy(source, disk, {
@@ -133,6 +128,21 @@ async function fillExisting(
   if (sync) await disk.flush();
 }
 
+async function openBacking(
+  backing: BackingReference,
+  target: string,
+  { provider, codecs, signal }: CommandContext,
+): Promise<Disk> {
+  const open = (reference: BackingReference, image: string) =>
+    provider.open(provider.resolve(reference.name, image), { writable: false, lock: "none" });
+  return openDisk(await open(backing, target), {
+    format: backing.format,
+    codecs,
+    signal,
+    references: (reference, image) => open(reference, image.name),
+  });
+}
+
 const copyOptions = (options: ConvertOptions, { signal, onProgress }: CommandContext) => ({
   compress: options.compress ?? false,
   sparse: options.sparseSize ?? 4096,
@@ -148,7 +158,7 @@ function checkTarget({
   backing,
   createTarget,
 }: ConvertOptions): Format {
-  const format = formatNamed(targetFormat);
+  const format = formatNamed(targetFormat, createTarget === false ? "open" : "create");
   if (createTarget !== false && format.create === undefined) {
     throw new PlatterError("E_UNSUPPORTED", `${target}: ${format.name} images can only be read`, {
       file: target,

@@ -3,7 +3,7 @@ import type { BackingReference } from "../disk/index.ts";
 import { PlatterError } from "../errors.ts";
 import { formatNamed, openDisk, type Format, type FormatOptionValues } from "../formats/index.ts";
 import type { CommandContext } from "./context.ts";
-import { createStorageOptions, discardQuietly } from "./new-image.ts";
+import { createStorageOptions, discardQuietly, inQemuWords } from "./new-image.ts";
 
 /** What to create. */
 export interface CreateOptions {
@@ -36,7 +36,7 @@ export async function create(
   context: CommandContext,
 ): Promise<CreateResult> {
   const { name, backing, formatOptions = {} } = options;
-  const format = creatable(formatNamed(options.format), name);
+  const format = creatable(formatNamed(options.format, "create"), name);
   if (backing !== undefined && format.name === "raw") throw backingUnsupported(format.name, name);
   if (backing?.name === name) {
     throw new PlatterError("E_SAME_FILE", `${name}: an image cannot be its own backing file`, {
@@ -48,13 +48,17 @@ export async function create(
   const size = await sizeOf(options, context);
   const result = describe(options, format, size);
   options.onStart?.(result);
-  const created = await context.provider.create(name, createStorageOptions(format, formatOptions));
+  const created = await inQemuWords(`${name}: `, () =>
+    context.provider.create(name, createStorageOptions(format, formatOptions)),
+  );
   try {
-    const made = await format.create!(created.storage, {
-      size: alignUp(size, 512),
-      backing,
-      values: formatOptions,
-    });
+    const made = await inQemuWords(`${name}: `, () =>
+      format.create!(created.storage, {
+        size: alignUp(size, 512),
+        backing,
+        values: formatOptions,
+      }),
+    );
     await made.finish({ durable: false });
     await created.storage.close();
     await created.publish();

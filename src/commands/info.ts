@@ -61,7 +61,7 @@ async function describe(
   let storage: Storage | undefined;
   try {
     storage = await provider.open(name, { writable: false, lock: "none" });
-    const format = given === undefined ? await probe(storage) : formatNamed(given);
+    const format = given === undefined ? await probe(storage) : formatNamed(given, "open");
     // Nothing that others do to a raw image changes what is said of it here.
     if (format.name !== "raw") storage.lock?.(shared ? "shared" : "exclusive");
     const image = await format.open(storage, { writable: false, inspect: true });

@@ -14,8 +14,6 @@ export interface OpenImageOptions {
   readonly barriers?: boolean;
   /** Raw images are locked in this way; default as all others. */
   readonly rawLock?: LockMode;
-  /** Do not open the images behind it; what is behind reads as zeros. */
-  readonly ownLayerOnly?: boolean;
 }
 
 /**
@@ -23,15 +21,7 @@ export interface OpenImageOptions {
  * command line means what `qemu-img` would open.
  */
 export async function openImage(
-  {
-    name,
-    format,
-    writable = false,
-    shared = false,
-    barriers,
-    ownLayerOnly = false,
-    rawLock,
-  }: OpenImageOptions,
+  { name, format, writable = false, shared = false, barriers, rawLock }: OpenImageOptions,
   { provider, codecs, signal }: CommandContext,
 ): Promise<Disk> {
   // As QEMU does, first look what it is, then lock it.
@@ -43,9 +33,8 @@ export async function openImage(
     codecs,
     signal,
     ...(barriers !== undefined && { barriers }),
-    references: ownLayerOnly
-      ? "ignore"
-      : (reference, image) => provider.open(provider.resolve(reference.name, image.name), mode),
+    references: (reference, image) =>
+      provider.open(provider.resolve(reference.name, image.name), mode),
     lock: (found) => (found === "raw" ? (rawLock ?? exclusive) : exclusive),
   };
   try {
@@ -59,8 +48,6 @@ export async function openImage(
 /** QEMU says which of the user's images it was that could not be opened, then why. */
 export function asOpenError(error: unknown, name: string): unknown {
   if (!(error instanceof PlatterError) || error.code === "E_ABORTED") return error;
-  const prefix = `Could not open '${name}': `;
-  const words = error.details.qemu ?? error.message;
-  if (words.startsWith(prefix)) return error;
-  return new PlatterError(error.code, error.message, { ...error.details, qemu: prefix + words });
+  const qemu = `Could not open '${name}': ${error.details.qemu ?? error.message}`;
+  return new PlatterError(error.code, error.message, { ...error.details, qemu });
 }

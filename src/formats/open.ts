@@ -69,7 +69,7 @@ async function openLayer(
     const format =
       options.format === undefined
         ? await probe(storage, known)
-        : formatNamed(options.format, known);
+        : formatNamed(options.format, "open", known);
     if (options.lock !== undefined) storage.lock?.(options.lock(format.name));
     const image = await format.open(storage, {
       writable: options.writable ?? false,

@@ -10,14 +10,25 @@ export const formats: readonly Format[] = [qcow2, raw];
 /** Bytes that formats get to see when they probe. */
 const probeBytes = 2048;
 
-/** The format called `name`; throws `E_UNKNOWN_FORMAT`, listing the known ones. */
-export function formatNamed(name: string, known: readonly Format[] = formats): Format {
+/**
+ * The format called `name`, in order to open or to create an image of it; throws `E_UNKNOWN_FORMAT`,
+ * listing the known ones.
+ */
+export function formatNamed(
+  name: string,
+  purpose: "open" | "create",
+  known: readonly Format[] = formats,
+): Format {
   const format = known.find((candidate) => candidate.name === name);
   if (format !== undefined) return format;
   throw new PlatterError(
     "E_UNKNOWN_FORMAT",
     `Unknown format "${name}"; known are ${known.map((candidate) => candidate.name).join(", ")}`,
-    { field: "format", value: name, qemu: `Unknown file format '${name}'` },
+    {
+      field: "format",
+      value: name,
+      qemu: `Unknown ${purpose === "open" ? "driver" : "file format"} '${name}'`,
+    },
   );
 }
 

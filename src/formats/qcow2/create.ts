@@ -126,6 +126,6 @@ function refuseTooLarge(size: number, geometry: Geometry, file: string): void {
     "E_LIMIT",
     `${file}: a disk of ${size} bytes is too large for clusters of ${geometry.clusterSize} bytes; ` +
       `try a larger cluster_size`,
-    { file, field: "size", value: size, qemu: `${file}: ${text}` },
+    { file, field: "size", value: size, qemu: text },
   );
 }

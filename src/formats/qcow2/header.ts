@@ -264,7 +264,12 @@ export function encodeHeader(header: Header, file: string): Uint8Array {
       "E_NO_SPACE",
       `${file}: header, extensions and backing file name take ${nameAt + name.length} bytes and do ` +
         `not fit into one cluster of ${clusterSize}; use larger clusters or a shorter name`,
-      { file, field: "backing_file_size", value: name.length, qemu: "No space left on device" },
+      {
+        file,
+        field: "backing_file_size",
+        value: name.length,
+        qemu: `Could not assign backing file '${header.backingName}': No space left on device`,
+      },
     );
   }
   fields.backing_file_offset = header.backingName === undefined ? 0n : BigInt(nameAt);

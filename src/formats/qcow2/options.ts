@@ -63,7 +63,7 @@ export function checkCreateOptions(
       file,
       field,
       value: typeof value === "boolean" ? String(value) : value,
-      qemu: `${file}: ${text}`,
+      qemu: text,
     });
   };
   for (const name of Object.keys(values)) {

@@ -1,5 +1,5 @@
 import { PlatterError } from "../../errors.ts";
-import type { Storage } from "../../storage/index.ts";
+import type { Storage, WritableStorage } from "../../storage/index.ts";
 import type { Preallocation } from "../../disk/index.ts";
 import type { Format, FormatCreateOptions, NewImage } from "../format.ts";
 import { fileOptions } from "../file-options.ts";
@@ -32,26 +32,58 @@ export const raw: Format = {
           file: storage.name,
           field: "backing_file",
           value: backing.name,
-          qemu: `${storage.name}: Backing file not supported for file format 'raw'`,
+          qemu: `Backing file not supported for file format 'raw'`,
         },
       );
     }
     const mode = modes.find((known) => known === (values["preallocation"] ?? "off"));
     if (mode === undefined) {
-      const text = `Parameter 'preallocation' does not accept value '${String(values["preallocation"])}'`;
-      throw new PlatterError("E_INVALID_ARGUMENT", `${storage.name}: ${text}`, {
-        file: storage.name,
-        field: "preallocation",
-        qemu: `${storage.name}: ${text}`,
-      });
+      const value = String(values["preallocation"]);
+      throw new PlatterError(
+        "E_INVALID_ARGUMENT",
+        `${storage.name}: preallocation=${value}: a raw image can have off, falloc or full`,
+        {
+          file: storage.name,
+          field: "preallocation",
+          value,
+          qemu: `invalid parameter value: ${value}`,
+        },
+      );
     }
-    if (storage.isDevice !== true) await preallocate(storage, 0, size, mode);
+    if (size > Number.MAX_SAFE_INTEGER) throw tooLarge(storage, size);
+    if (storage.isDevice !== true) await start(storage, size, mode);
     return {
       image: new RawImage(storage, true),
       finish: ({ durable }) => (durable ? storage.flush() : Promise.resolve()),
     };
   },
 };
+
+async function start(storage: WritableStorage, size: number, mode: Preallocation): Promise<void> {
+  try {
+    await preallocate(storage, 0, size, mode);
+  } catch (error) {
+    if (error instanceof PlatterError && error.code === "E_FILE_TOO_LARGE") {
+      throw tooLarge(storage, size, error);
+    }
+    throw error;
+  }
+}
+
+function tooLarge(storage: WritableStorage, size: number, cause?: unknown): PlatterError {
+  const file = storage.name;
+  return new PlatterError(
+    "E_FILE_TOO_LARGE",
+    `${file}: a file of ${size} bytes is larger than its filesystem or the system allows`,
+    {
+      file,
+      field: "size",
+      value: size,
+      qemu: "The image size is too large for file format 'raw'",
+      cause,
+    },
+  );
+}
 
 function checked(storage: Storage, writable: boolean): Storage {
   if (writable && (storage.write === undefined || storage.flush === undefined)) {

@@ -16,13 +16,16 @@ export async function preallocate(
       file: storage.name,
       field: "preallocation",
       value: mode,
-      qemu: `${storage.name}: Unsupported preallocation mode: ${mode}`,
+      qemu: `Unsupported preallocation mode: ${mode}`,
     });
   switch (mode) {
     case "metadata":
       throw refuse("a raw image has no metadata; use off, falloc or full");
     case "off":
-      return storage.truncate?.(size);
+      await storage.truncate?.(size);
+      // As QEMU does: finding out the alignment of direct I/O later needs an allocated block.
+      if (old === 0 && size > 0) await storage.write(0, zeros.subarray(0, Math.min(4096, size)));
+      return;
     case "falloc":
       if (storage.allocate === undefined) throw refuse("the host offers no fallocate");
       return size > old ? storage.allocate(old, size - old) : undefined;
