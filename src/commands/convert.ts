@@ -3,6 +3,7 @@ import { Disk } from "../disk/index.ts";
 import { concatenate, copy, type CopySource } from "../copy/index.ts";
 import { PlatterError } from "../errors.ts";
 import { formatNamed, openDisk, type Format, type FormatOptionValues } from "../formats/index.ts";
+import type { StorageProvider } from "../storage/index.ts";
 import type { CommandContext } from "./context.ts";
 import { createStorageOptions, discardQuietly, inQemuWords } from "./new-image.ts";
 import { openImage } from "./open.ts";
@@ -188,13 +189,11 @@ async function refuseSameFile(
   target: string,
   { provider }: CommandContext,
 ): Promise<void> {
-  if (!(await provider.exists(target))) return;
-  const storage = await provider.open(target, { writable: false, lock: "none" });
-  await storage.close();
-  const { identity } = storage;
+  const identity = await identityOf(target, provider);
+  if (identity === undefined) return;
   for (const disk of disks) {
     for (let layer: Disk | undefined = disk; layer !== undefined; layer = layer.backing) {
-      if (identity === undefined || layer.image.storage.identity !== identity) continue;
+      if (layer.image.storage.identity !== identity) continue;
       throw new PlatterError(
         "E_SAME_FILE",
         `${target}: the target is (or is behind) the source ${disk.name}; choose another name`,
@@ -206,5 +205,16 @@ async function refuseSameFile(
         },
       );
     }
+  }
+}
+
+/** Undefined where there is nothing yet, or nothing that could be opened: creating it will tell. */
+async function identityOf(name: string, provider: StorageProvider): Promise<string | undefined> {
+  try {
+    const storage = await provider.open(name, { writable: false, lock: "none" });
+    await storage.close();
+    return storage.identity;
+  } catch {
+    return undefined;
   }
 }
