@@ -50,18 +50,20 @@ export async function convert(
   context: CommandContext,
 ): Promise<ConvertResult> {
   const format = checkTarget(options);
-  await using sources = new AsyncDisposableStack();
   const disks: Disk[] = [];
-  for (const name of options.sources) {
-    const source = { name, format: options.sourceFormat, shared: options.shared };
-    disks.push(sources.use(await openImage(source, context)));
+  try {
+    for (const name of options.sources) {
+      const source = { name, format: options.sourceFormat, shared: options.shared };
+      disks.push(await openImage(source, context));
+    }
+    await refuseSameFile(disks, options.target, context);
+    const source = concatenate(disks);
+    if (options.createTarget === false) await fillExisting(source, format, options, context);
+    else await fillNew(source, format, options, context);
+    return { target: options.target, format: format.name, size: source.size };
+  } finally {
+    await Promise.all(disks.map((disk) => disk.close()));
   }
-  await refuseSameFile(disks, options.target, context);
-  const source = concatenate(disks);
-  const result = { target: options.target, format: format.name, size: source.size };
-  if (options.createTarget === false) await fillExisting(source, format, options, context);
-  else await fillNew(source, format, options, context);
-  return result;
 }
 
 async function fillNew(
