@@ -63,6 +63,8 @@ export interface Services {
   /** Loads one command function. */
   command<Name extends keyof Commands>(name: Name): Promise<Commands[Name]>;
   formats(): Promise<FormatServices>;
+  /** What cannot be done on this system, and why: a sentence each. */
+  missing(): Promise<readonly string[]>;
   /** Where names become storages, and the codecs. */
   surroundings(
     onWarning: (message: string) => void,

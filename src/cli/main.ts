@@ -117,6 +117,9 @@ async function answer(
   const { commandHelp, platterHelp, qemuHelp, versionLine } = await import("./help.ts");
   if (request.kind === "version") {
     session.print(`${versionLine(face)}\n`);
+    if (face === "platter") {
+      for (const missing of await session.services.missing()) session.print(`${missing}\n`);
+    }
     return 0;
   }
   if (face === "platter" && request.command !== undefined) {

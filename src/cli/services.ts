@@ -10,6 +10,10 @@ export const services: Services = {
     const { fileProvider, nodeCodecs } = await import("../host/index.ts");
     return { provider: fileProvider({ onWarning }), codecs: nodeCodecs };
   },
+  async missing() {
+    const { missingCapabilities } = await import("../host/index.ts");
+    return missingCapabilities();
+  },
   async formats() {
     const { formatServices } = await import("./format-services.ts");
     return formatServices;

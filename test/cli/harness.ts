@@ -140,6 +140,7 @@ export function fakeServices(commands: Partial<Commands>): Services {
   return {
     command: async (name) => all[name],
     formats: async () => fakeFormats,
+    missing: async () => [],
     surroundings: async () => surroundings,
   };
 }
