@@ -8,7 +8,7 @@ import { createSession, type Session } from "./session.ts";
 import type { CommandSpec, Face } from "./spec.ts";
 import { painterFor } from "./style.ts";
 import { nearest } from "./suggest.ts";
-import { commandNames, findCommand } from "./table.ts";
+import { allCommands, commandNames, findCommand } from "./table.ts";
 import { notSupported, usageError } from "./usage.ts";
 
 /** Exit codes of processes that were ended by a signal. */
@@ -128,7 +128,6 @@ async function answer(
     session.print(commandHelp(command, paint));
     return 0;
   }
-  const { allCommands } = await import("./table.ts");
   const commands: CommandSpec[] = await allCommands();
   const { names } = await session.services.formats();
   if (face === "qemu") session.print(qemuHelp(commands, names));
