@@ -10,6 +10,8 @@ import type { Disk } from "./disk/index.ts";
 import { openDisk, type DiskOptions } from "./formats/index.ts";
 import type { Storage } from "./storage/index.ts";
 
+export { guest, host } from "./bytes/index.ts";
+export type { GuestOffset, HostOffset } from "./bytes/index.ts";
 export { errorCodes, PlatterError } from "./errors.ts";
 export type { ErrorCode, ErrorDetails } from "./errors.ts";
 export { portableCodecs } from "./codec/index.ts";

@@ -1,4 +1,4 @@
-export { alignDown, alignUp, divideUp, guest, host } from "./offsets.ts";
+export { advance, alignDown, alignUp, divideUp, guest, host, lower } from "./offsets.ts";
 export type { GuestOffset, HostOffset } from "./offsets.ts";
 export { formatExactSize, formatSize, parseSize, readSize } from "./size.ts";
 export { Structure } from "./structure.ts";

@@ -21,13 +21,21 @@ export const guest = (offset: number): GuestOffset => offset as GuestOffset;
 export const host = (offset: number): HostOffset => offset as HostOffset;
 
 /** `value` rounded down to a multiple of `unit`; exact for every size this program handles. */
-export const alignDown = (value: number, unit: number): number => value - (value % unit);
+export const alignDown = <Offset extends number>(value: Offset, unit: number): Offset =>
+  (value - (value % unit)) as Offset;
 
 /** `value` rounded up to a multiple of `unit`. */
-export const alignUp = (value: number, unit: number): number => {
+export const alignUp = <Offset extends number>(value: Offset, unit: number): Offset => {
   const rest = value % unit;
-  return rest === 0 ? value : value - rest + unit;
+  return rest === 0 ? value : ((value - rest + unit) as Offset);
 };
+
+/** `offset` moved on by `bytes`, in the same space. */
+export const advance = <Offset extends number>(offset: Offset, bytes: number): Offset =>
+  (offset + bytes) as Offset;
+
+/** The lower of two offsets in the same space. */
+export const lower = <Offset extends number>(a: Offset, b: Offset): Offset => (a < b ? a : b);
 
 /** The number of `unit`s that cover `value`. */
 export const divideUp = (value: number, unit: number): number => alignUp(value, unit) / unit;

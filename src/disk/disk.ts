@@ -1,3 +1,11 @@
+import {
+  advance,
+  alignDown,
+  guest,
+  lower,
+  type GuestOffset,
+  type HostOffset,
+} from "../bytes/index.ts";
 import type { Codec, Codecs } from "../codec/index.ts";
 import { PlatterError } from "../errors.ts";
 import type { Image, ResizeOptions } from "./image.ts";
@@ -52,7 +60,7 @@ export class Disk {
    */
   async read(at: number, into: Uint8Array): Promise<void> {
     this.checkRange(at, into.length);
-    await this.readRange(at, into);
+    await this.readRange(guest(at), into);
   }
 
   /** Writes `from` at `at`. Throws as {@link Disk.read}, and `E_READ_ONLY`. */
@@ -61,23 +69,23 @@ export class Disk {
     this.checkWritable();
     const { storage } = this.image;
     const runs = new Runs(1);
-    const end = at + from.length;
-    let position = at;
+    const end = guest(at + from.length);
+    let position = guest(at);
     while (position < end) {
       runs.clear();
-      await this.mapSome(position, end, runs);
-      if (runs.kind[0] !== Kind.data || runs.inPlace[0] === 0) {
-        position = await this.allocatingWrite(position, end, from.subarray(position - at));
-        continue;
-      }
       const release = this.image.lease?.();
       try {
-        const length = Math.min(runs.length[0]!, end - position);
-        await storage.write!(runs.host[0]!, from.subarray(position - at, position - at + length));
-        position += length;
+        await this.mapSome(position, end, runs);
+        if (runs.kind[0] === Kind.data && runs.inPlace[0] === 1) {
+          const length = Math.min(runs.length[0]!, end - position);
+          await storage.write!(runs.host[0]!, from.subarray(position - at, position - at + length));
+          position = advance(position, length);
+          continue;
+        }
       } finally {
         release?.();
       }
+      position = await this.allocatingWrite(position, end, from.subarray(position - at));
     }
   }
 
@@ -115,7 +123,7 @@ export class Disk {
     }
     const packed = codec.compress(cluster, clusterSize, level);
     if (packed === undefined) return this.write(at, from);
-    const change = await writer.ensureCompressed(at, packed.length);
+    const change = await writer.ensureCompressed(guest(at), packed.length);
     try {
       await storage.write!(change.host, packed);
     } catch (error) {
@@ -137,11 +145,11 @@ export class Disk {
   ): Promise<void> {
     this.checkRange(at, length);
     const writer = this.checkWritable();
-    const end = at + length;
-    let position = at;
+    const end = guest(at + length);
+    let position = guest(at);
     while (position < end) {
       const { from, to } = await this.zeroable(position, end);
-      if (from > position) await this.fillWithZeros(position, Math.min(from, end));
+      if (from > position) await this.fillWithZeros(position, lower(from, end));
       if (from >= end) return;
       const change = await writer.zero(from, to, { unmap });
       // What a cluster has besides the range may have been written until the change got hold of it.
@@ -150,12 +158,13 @@ export class Disk {
         (to <= end || (await this.readsAsZeros(end, to)));
       if (change === undefined || !stillZero) {
         await change?.abort();
-        const start = Math.max(from, position);
-        const stop = Math.min(end, start + Math.max(this.image.clusterSize, zeroChunk));
+        const start = from > position ? from : position;
+        const chunk = Math.max(this.image.clusterSize, zeroChunk);
+        const stop = lower(end, advance(start, chunk));
         await this.fillWithZeros(start, stop);
         position = stop;
       } else {
-        position = Math.min(end, change.end);
+        position = lower(end, change.end);
         await change.commit();
       }
     }
@@ -168,8 +177,8 @@ export class Disk {
   async discard(at: number, length: number): Promise<void> {
     this.checkRange(at, length);
     const writer = this.checkWritable();
-    const end = at + length;
-    let position = at;
+    const end = guest(at + length);
+    let position = guest(at);
     while (position < end) {
       const change = await writer.discard(position, end);
       if (change === undefined) return;
@@ -239,7 +248,7 @@ export class Disk {
    * Fills `runs` from `at` on, loading tables as needed, until at least one run is known; returns
    * the offset up to which they answer.
    */
-  async mapSome(at: number, end: number, runs: Runs): Promise<number> {
+  async mapSome(at: GuestOffset, end: GuestOffset, runs: Runs): Promise<GuestOffset> {
     for (;;) {
       const mapped = this.image.map(at, end, runs);
       if (mapped > at || at >= end) return mapped;
@@ -248,19 +257,21 @@ export class Disk {
   }
 
   /** As {@link Disk.read}, beyond the end of the disk too: zeros are there. */
-  private async readRange(at: number, into: Uint8Array): Promise<void> {
+  private async readRange(at: GuestOffset, into: Uint8Array): Promise<void> {
     const inside = Math.max(0, Math.min(into.length, this.size - at));
     if (inside < into.length) into.fill(0, inside);
-    const end = at + inside;
+    const end = advance(at, inside);
     const runs = new Runs(runsPerRequest);
     let position = at;
     while (position < end) {
       runs.clear();
-      const mapped = await this.mapSome(position, end, runs);
+      // Taken before mapping: what the answer names must stay what it is until it has been read.
       const release = this.image.lease?.();
+      let mapped: GuestOffset;
       try {
+        mapped = await this.mapSome(position, end, runs);
         for (let i = 0; i < runs.count; i++) {
-          const start = Math.max(runs.guest[i]!, position);
+          const start = guest(Math.max(runs.guest[i]!, position));
           const stop = Math.min(runs.guest[i]! + runs.length[i]!, mapped);
           await this.readRun(runs, i, start, into.subarray(start - at, stop - at));
         }
@@ -272,13 +283,18 @@ export class Disk {
   }
 
   /** Reads guest bytes from `start` on, all of which are in run `i`. */
-  private async readRun(runs: Runs, i: number, start: number, into: Uint8Array): Promise<void> {
+  private async readRun(
+    runs: Runs,
+    i: number,
+    start: GuestOffset,
+    into: Uint8Array,
+  ): Promise<void> {
     switch (runs.kind[i]) {
       case Kind.data:
-        return this.readData(runs.host[i]! + (start - runs.guest[i]!), into);
+        return this.readData(runs.hostOf(i, start), into);
       case Kind.compressed: {
-        const host = runs.host[i]!;
-        const cluster = await this.unpack(host, runs.hostLength[i]!);
+        const place = runs.hostOf(i, runs.guestAt(i));
+        const cluster = await this.unpack(place, runs.hostLength[i]!);
         const from = start - runs.guest[i]!;
         into.set(cluster.subarray(from, from + into.length));
         return;
@@ -292,14 +308,14 @@ export class Disk {
     }
   }
 
-  private async readData(host: number, into: Uint8Array): Promise<void> {
+  private async readData(host: HostOffset, into: Uint8Array): Promise<void> {
     const { storage } = this.image;
     const count = await storage.read(host, into);
     if (count < into.length) throw this.truncated(host, into.length, count);
   }
 
   /** The contents of the compressed cluster at `host`. */
-  private async unpack(host: number, packedLength: number): Promise<Uint8Array> {
+  private async unpack(host: HostOffset, packedLength: number): Promise<Uint8Array> {
     const cached = this.unpacked.get(host);
     if (cached !== undefined) return cached;
     const { storage } = this.image;
@@ -335,7 +351,11 @@ export class Disk {
   }
 
   /** Writes as much of [at, end) as one change can take, copying what is beside it; returns its end. */
-  private async allocatingWrite(at: number, end: number, from: Uint8Array): Promise<number> {
+  private async allocatingWrite(
+    at: GuestOffset,
+    end: GuestOffset,
+    from: Uint8Array,
+  ): Promise<GuestOffset> {
     const { storage, writer } = this.image;
     const change = await writer!.ensure(at, end);
     try {
@@ -358,20 +378,23 @@ export class Disk {
    * The part of [at, end) that can be made zero by whole clusters. A cluster that the range only
    * touches counts as whole when the rest of it reads as zeros anyway.
    */
-  private async zeroable(at: number, end: number): Promise<{ from: number; to: number }> {
+  private async zeroable(
+    at: GuestOffset,
+    end: GuestOffset,
+  ): Promise<{ from: GuestOffset; to: GuestOffset }> {
     const { clusterSize } = this.image;
-    const head = at % clusterSize;
+    const head = alignDown(at, clusterSize);
     const from =
-      head === 0 || (await this.readsAsZeros(at - head, at)) ? at - head : at - head + clusterSize;
-    const tail = end % clusterSize;
-    if (tail === 0 || end === this.size) return { from, to: end };
-    const tailEnd = Math.min(end - tail + clusterSize, this.size);
-    const to = (await this.readsAsZeros(end, tailEnd)) ? tailEnd : end - tail;
+      head === at || (await this.readsAsZeros(head, at)) ? head : advance(head, clusterSize);
+    const tail = alignDown(end, clusterSize);
+    if (tail === end || end === this.size) return { from, to: end };
+    const tailEnd = lower(advance(tail, clusterSize), guest(this.size));
+    const to = (await this.readsAsZeros(end, tailEnd)) ? tailEnd : tail;
     return to > from ? { from, to } : { from: end, to: end };
   }
 
   /** Whether the mapping alone says that [at, end), inside one cluster, reads as zeros. */
-  private async readsAsZeros(at: number, end: number): Promise<boolean> {
+  private async readsAsZeros(at: GuestOffset, end: GuestOffset): Promise<boolean> {
     const runs = new Runs(1);
     await this.mapSome(at, end, runs);
     if (runs.kind[0] === Kind.unallocated) {
@@ -380,9 +403,9 @@ export class Disk {
     return runs.kind[0] === Kind.zero && runs.length[0]! >= end - at;
   }
 
-  private async fillWithZeros(at: number, end: number): Promise<void> {
+  private async fillWithZeros(at: GuestOffset, end: GuestOffset): Promise<void> {
     const zeros = new Uint8Array(Math.min(zeroChunk, end - at));
-    for (let position = at; position < end; position += zeros.length) {
+    for (let position = at; position < end; position = advance(position, zeros.length)) {
       await this.write(position, zeros.subarray(0, Math.min(zeros.length, end - position)));
     }
   }

@@ -1,3 +1,4 @@
+import { guest } from "../bytes/index.ts";
 import type { Storage } from "../storage/index.ts";
 import type { Disk } from "./disk.ts";
 import { Kind, Runs, nowhere } from "./mapping.ts";
@@ -96,7 +97,7 @@ async function* walk(layer: Layer, start: number, end: number): AsyncGenerator<E
   for (let at = start; at < end;) {
     throwIfAborted(signal);
     runs.clear();
-    const mapped = await disk.mapSome(at, end, runs);
+    const mapped = await disk.mapSome(guest(at), guest(end), runs);
     for (let i = 0; i < runs.count; i++) {
       const from = Math.max(runs.guest[i]!, at);
       const to = Math.min(runs.guest[i]! + runs.length[i]!, mapped);

@@ -1,3 +1,4 @@
+import type { GuestOffset, HostOffset } from "../bytes/index.ts";
 import type { CompressionType } from "../codec/index.ts";
 import type { Storage } from "../storage/index.ts";
 import type { CheckImageOptions, CheckReport } from "./check.ts";
@@ -55,11 +56,11 @@ export interface Image extends Mapping {
  */
 export interface Change {
   /** First guest byte covered; at or after the start that was asked for. */
-  readonly start: number;
+  readonly start: GuestOffset;
   /** End (exclusive) of what is covered; at or before the end that was asked for. */
-  readonly end: number;
+  readonly end: GuestOffset;
   /** Storage offset where guest byte `start` will be; contiguous up to `end`. Zeroing: nowhere. */
-  readonly host: number;
+  readonly host: HostOffset;
   /**
    * Guest ranges next to [start, end) that share its new clusters and have to be filled with what
    * the guest sees there now, at the same distance from `host` as in the guest. Storage offset of
@@ -74,8 +75,8 @@ export interface Change {
 
 /** A guest range `[start, end)` beside a change that copy-on-write has to fill. */
 export interface Edge {
-  readonly start: number;
-  readonly end: number;
+  readonly start: GuestOffset;
+  readonly end: GuestOffset;
 }
 
 /** How an image is resized. */
@@ -89,23 +90,27 @@ export type Preallocation = "off" | "metadata" | "falloc" | "full";
 /** The write side of an image. Each verb takes as much of the range as it can in one change. */
 export interface ImageWriter {
   /** Finds or makes a place for the guest bytes [at, end). */
-  ensure(at: number, end: number): Promise<Change>;
+  ensure(at: GuestOffset, end: GuestOffset): Promise<Change>;
   /**
    * Finds room for one packed cluster. `at` is cluster-aligned; `packedLength` is smaller than the
    * cluster. Absent: the format does not compress.
    */
-  ensureCompressed?(at: number, packedLength: number): Promise<Change>;
+  ensureCompressed?(at: GuestOffset, packedLength: number): Promise<Change>;
   /**
    * Makes whole clusters of [at, end) read as zeros without storing them; `unmap` lets go of their
    * place, otherwise it is kept. Undefined when the format cannot express it for the cluster at
    * `at`: write zeros instead.
    */
-  zero(at: number, end: number, options: { readonly unmap: boolean }): Promise<Change | undefined>;
+  zero(
+    at: GuestOffset,
+    end: GuestOffset,
+    options: { readonly unmap: boolean },
+  ): Promise<Change | undefined>;
   /**
    * Forgets whole clusters of [at, end). They read as zeros afterwards, never as old data of a
    * backing image. Undefined where there is nothing to forget or no way to.
    */
-  discard(at: number, end: number): Promise<Change | undefined>;
+  discard(at: GuestOffset, end: GuestOffset): Promise<Change | undefined>;
   /** Changes the size of the guest's disk. */
   resize(size: number, options: ResizeOptions): Promise<void>;
   /** Resolves when all committed changes and their data are on stable storage. */

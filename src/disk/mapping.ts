@@ -5,6 +5,8 @@
  * terabyte allocates nothing.
  */
 
+import type { GuestOffset, HostOffset } from "../bytes/index.ts";
+
 /** What a run of guest bytes is. */
 export const Kind = {
   /** Not in this image: ask the backing disk; zeros where there is none. */
@@ -21,7 +23,7 @@ export const Kind = {
 export type Kind = (typeof Kind)[keyof typeof Kind];
 
 /** `host` of a run that has no place in the storage. */
-export const nowhere = -1;
+export const nowhere = -1 as HostOffset;
 
 /** A fixed number of runs, filled by {@link Mapping.map}. */
 export class Runs {
@@ -51,6 +53,16 @@ export class Runs {
     this.inPlace = new Uint8Array(capacity);
   }
 
+  /** Guest offset of run `i`. */
+  guestAt(i: number): GuestOffset {
+    return this.guest[i]! as GuestOffset;
+  }
+
+  /** Storage offset of guest byte `at`, which is in run `i`; for runs that have a place. */
+  hostOf(i: number, at: GuestOffset): HostOffset {
+    return (this.host[i]! + (at - this.guest[i]!)) as HostOffset;
+  }
+
   /** Forgets all runs. */
   clear(): void {
     this.count = 0;
@@ -62,9 +74,9 @@ export class Runs {
    */
   add(
     kind: Kind,
-    guest: number,
+    guest: GuestOffset,
     length: number,
-    host: number = nowhere,
+    host: HostOffset = nowhere,
     inPlace = false,
     hostLength = 0,
   ): boolean {
@@ -103,7 +115,7 @@ export interface Mapping {
    *
    * Synchronous. The answer holds until the caller awaits something, unless it holds a lease.
    */
-  map(at: number, end: number, into: Runs): number;
+  map(at: GuestOffset, end: GuestOffset, into: Runs): GuestOffset;
   /** Reads the table that is needed to map `at`. */
-  load(at: number): Promise<void>;
+  load(at: GuestOffset): Promise<void>;
 }

@@ -1,4 +1,4 @@
-import { alignUp, divideUp } from "../../bytes/index.ts";
+import { advance, alignUp, divideUp, host, type HostOffset } from "../../bytes/index.ts";
 import { PlatterError } from "../../errors.ts";
 import { entrySize, maxRefcountTableBytes, type Geometry } from "./geometry.ts";
 import { getRefcount, setRefcount } from "./refcount-block.ts";
@@ -8,7 +8,7 @@ import type { Table } from "./tables.ts";
 /** What the allocator needs to switch to a larger refcount table, in an order that survives. */
 export interface TableSwitch {
   /** Writes all refcount blocks and `table` at `offset`, then makes the header point there. */
-  (table: Float64Array, offset: number): Promise<void>;
+  (table: Float64Array, offset: HostOffset): Promise<void>;
 }
 
 /**
@@ -27,7 +27,7 @@ export class Allocator {
   /** No cluster below this one is free. */
   private firstFree = 0;
   /** Where the next packed cluster may continue; 0 when it has to start a new host cluster. */
-  private packedEnd = 0;
+  private packedEnd = host(0);
 
   constructor(refcounts: Refcounts, name: string, switchTable: TableSwitch) {
     this.refcounts = refcounts;
@@ -37,10 +37,10 @@ export class Allocator {
   }
 
   /** Allocates `count` contiguous clusters and returns the offset of the first. */
-  async allocate(count: number): Promise<number> {
+  async allocate(count: number): Promise<HostOffset> {
     for (;;) {
       const first = await this.findFree(count);
-      if (await this.change(first, count, 1)) return first * this.geometry.clusterSize;
+      if (await this.change(first, count, 1)) return this.offsetOf(first);
     }
   }
 
@@ -48,7 +48,7 @@ export class Allocator {
    * Allocates up to `count` clusters from `offset` on, as many as are free there, and returns how
    * many that were.
    */
-  async allocateAt(offset: number, count: number): Promise<number> {
+  async allocateAt(offset: HostOffset, count: number): Promise<number> {
     const first = offset / this.geometry.clusterSize;
     for (;;) {
       let free = 0;
@@ -66,32 +66,32 @@ export class Allocator {
    * Finds `length` bytes for a packed cluster, sharing the host cluster of the previous one where
    * it fits, and returns their offset, which is at most `maxOffset`.
    */
-  async allocatePacked(length: number, maxOffset: number): Promise<number> {
+  async allocatePacked(length: number, maxOffset: number): Promise<HostOffset> {
     const { clusterSize, maxRefcount } = this.geometry;
     let offset = this.packedEnd;
     if (offset !== 0) {
       const count = await this.refcounts.count(Math.floor(offset / clusterSize));
-      if (count === maxRefcount) offset = 0;
+      if (count === maxRefcount) offset = host(0);
     }
     for (;;) {
       const room = offset === 0 ? 0 : clusterSize - (offset % clusterSize);
       if (room < length) {
-        const next = (await this.findFree(1)) * clusterSize;
+        const next = this.offsetOf(await this.findFree(1));
         if (next > maxOffset) throw this.tooLarge(next);
         if (offset === 0 || alignUp(offset, clusterSize) !== next) offset = next;
       }
       const first = Math.floor(offset / clusterSize);
       const last = Math.floor((offset + length - 1) / clusterSize);
       if (await this.change(first, last - first + 1, 1)) break;
-      offset = 0;
+      offset = host(0);
     }
-    const end = offset + length;
-    this.packedEnd = end % clusterSize === 0 ? 0 : end;
+    const end = advance(offset, length);
+    this.packedEnd = end % clusterSize === 0 ? host(0) : end;
     return offset;
   }
 
   /** Gives back the clusters that `length` bytes from `offset` on touch. */
-  async release(offset: number, length: number): Promise<void> {
+  async release(offset: HostOffset, length: number): Promise<void> {
     const { clusterSize } = this.geometry;
     const first = Math.floor(offset / clusterSize);
     await this.change(first, Math.floor((offset + length - 1) / clusterSize) - first + 1, -1);
@@ -103,11 +103,11 @@ export class Allocator {
    * `exact`, the table gets no room to grow. `pending` is a block that has no entry yet.
    */
   async rebuildTable(
-    start: number,
+    start: HostOffset,
     additional: number,
     exact: boolean,
-    pending?: { readonly entry: number; readonly offset: number },
-  ): Promise<number> {
+    pending?: { readonly entry: number; readonly offset: HostOffset },
+  ): Promise<HostOffset> {
     const { clusterSize, refcountsPerBlock } = this.geometry;
     const needed = blocksNeeded(start / clusterSize + additional, this.geometry, !exact);
     const wanted = exact ? needed : needed + divideUp(needed, 2);
@@ -122,18 +122,18 @@ export class Allocator {
     const firstEntry = Math.floor(start / clusterSize / refcountsPerBlock);
     let newBlocks = 0;
     for (let i = firstEntry; i < needed; i++) if (table[i] === 0) newBlocks++;
-    const tableOffset = start + newBlocks * clusterSize;
-    const end = tableOffset + entries * entrySize;
+    const tableOffset = advance(start, newBlocks * clusterSize);
+    const end = advance(tableOffset, entries * entrySize);
 
     let blockOffset = start;
     for (let i = firstEntry; i < needed; i++) {
       let block: Table;
       if (table[i] !== 0) {
-        block = await this.refcounts.blocks.load(table[i]!);
+        block = await this.refcounts.blocks.load(host(table[i]!));
       } else {
         block = this.refcounts.blocks.create(blockOffset);
         table[i] = blockOffset;
-        blockOffset += clusterSize;
+        blockOffset = advance(blockOffset, clusterSize);
       }
       this.markUsed(block, i, start / clusterSize, end / clusterSize);
     }
@@ -216,31 +216,35 @@ export class Allocator {
 
   private freed(index: number): void {
     this.firstFree = Math.min(this.firstFree, index);
-    if (Math.floor(this.packedEnd / this.geometry.clusterSize) === index) this.packedEnd = 0;
-    this.refcounts.blocks.drop(index * this.geometry.clusterSize);
+    if (Math.floor(this.packedEnd / this.geometry.clusterSize) === index) this.packedEnd = host(0);
+    this.refcounts.blocks.drop(this.offsetOf(index));
   }
 
   /** Makes the refcount block that covers cluster `index`, which has none. */
   private async addBlock(index: number): Promise<void> {
-    const { clusterSize, refcountsPerBlock, refcountOrder } = this.geometry;
+    const { refcountsPerBlock, refcountOrder } = this.geometry;
     const entry = Math.floor(index / refcountsPerBlock);
     const self = await this.findFree(1);
     if (Math.floor(self / refcountsPerBlock) === entry) {
-      const block = this.refcounts.blocks.create(self * clusterSize);
+      const block = this.refcounts.blocks.create(this.offsetOf(self));
       setRefcount(block.view, self % refcountsPerBlock, refcountOrder, 1);
     } else {
       // Another block counts it. Should that one have to be made first, the caller comes back.
       if (!(await this.change(self, 1, 1))) return;
-      this.refcounts.blocks.create(self * clusterSize);
+      this.refcounts.blocks.create(this.offsetOf(self));
     }
     if (entry < this.refcounts.table.length) {
-      this.refcounts.table[entry] = self * clusterSize;
+      this.refcounts.table[entry] = this.offsetOf(self);
       this.refcounts.dirtyEntries.add(entry);
       return;
     }
     const blocksUsed = divideUp(Math.max(index, self) + 1, refcountsPerBlock);
-    const start = blocksUsed * refcountsPerBlock * clusterSize;
-    await this.rebuildTable(start, 0, false, { entry, offset: self * clusterSize });
+    const start = this.offsetOf(blocksUsed * refcountsPerBlock);
+    await this.rebuildTable(start, 0, false, { entry, offset: this.offsetOf(self) });
+  }
+
+  private offsetOf(cluster: number): HostOffset {
+    return host(cluster * this.geometry.clusterSize);
   }
 
   private tooLarge(offset: number): PlatterError {

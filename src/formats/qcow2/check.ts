@@ -1,4 +1,4 @@
-import { divideUp } from "../../bytes/index.ts";
+import { divideUp, type HostOffset } from "../../bytes/index.ts";
 import type { CheckImageOptions, CheckProblem, CheckReport } from "../../disk/index.ts";
 import { throwIfAborted } from "../../errors.ts";
 import {
@@ -122,7 +122,7 @@ export class Checker {
   }
 
   /** The L2 table at `offset`; undefined where it is not inside the file, which has been reported. */
-  private async l2Table(offset: number): Promise<Table | undefined> {
+  private async l2Table(offset: HostOffset): Promise<Table | undefined> {
     const { geometry, storage, l2 } = this.metadata;
     const inside =
       offset % geometry.clusterSize === 0 && offset + geometry.clusterSize <= storage.size;

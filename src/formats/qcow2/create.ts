@@ -1,3 +1,4 @@
+import { host } from "../../bytes/index.ts";
 import type { BackingReference } from "../../disk/index.ts";
 import { PlatterError } from "../../errors.ts";
 import type { WritableStorage } from "../../storage/index.ts";
@@ -58,12 +59,12 @@ async function firstClusters(
 ): Promise<WritableMetadata> {
   const table = new Float64Array(clusterSize / entrySize);
   table[0] = 2 * clusterSize;
-  const start = new Metadata(storage, header, new L1Table(0, new Uint8Array(0)));
-  start.startRefcounts(clusterSize, table);
+  const start = new Metadata(storage, header, new L1Table(host(0), new Uint8Array(0)));
+  start.startRefcounts(host(clusterSize), table);
   const metadata = new WritableMetadata(start, storage, { headerIsLive: false, barriers: false });
   await storage.write(clusterSize, new Uint8Array(clusterSize));
   metadata.refcounts.dirtyEntries.add(0);
-  metadata.refcounts.blocks.create(2 * clusterSize);
+  metadata.refcounts.blocks.create(host(2 * clusterSize));
   await metadata.allocator.allocate(3);
   return metadata;
 }

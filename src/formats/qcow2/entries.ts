@@ -4,6 +4,8 @@
  * hottest path of the driver and bigints would allocate.
  */
 
+import { host, type HostOffset } from "../../bytes/index.ts";
+
 const high = 2 ** 32;
 
 /** Bit 63 of an entry, in its upper half: the refcount is exactly one, so it may be changed in place. */
@@ -19,22 +21,19 @@ export const reservedHigh = 0x3f00_0000;
 export const reservedLow = 0x1fe;
 
 /** Bits 9–55, the host offset of an L1 or a standard L2 entry, from its halves. */
-export const hostOffset = (upper: number, lower: number): number =>
-  (upper & 0x00ff_ffff) * high + ((lower & 0xffff_fe00) >>> 0);
+export const hostOffset = (upper: number, lower: number): HostOffset =>
+  host((upper & 0x00ff_ffff) * high + ((lower & 0xffff_fe00) >>> 0));
 
 /** The upper half of an entry for `offset`, without flags. */
-export const upperHalf = (offset: number): number => Math.floor(offset / high);
+export const upperHalf = (offset: HostOffset): number => Math.floor(offset / high);
 
 /** The lower half of an entry for `offset`, without flags. */
-export const lowerHalf = (offset: number): number => (offset % high) >>> 0;
-
-/** Whether `offset` fits bits 9–55 and is exact. */
-export const fitsEntry = (offset: number): boolean => offset < Number.MAX_SAFE_INTEGER;
+export const lowerHalf = (offset: HostOffset): number => (offset % high) >>> 0;
 
 /** Where a compressed cluster lies. */
 export interface CompressedDescriptor {
   /** First packed byte; not aligned to anything. */
-  readonly offset: number;
+  readonly offset: HostOffset;
   /** Bytes up to the end of the last 512-byte sector used. */
   readonly length: number;
 }
@@ -54,14 +53,14 @@ export function decodeCompressed(
   const offset = (fields & (2 ** upperBits - 1)) * high + lower;
   const sectors = (fields >>> upperBits) + 1;
   return {
-    offset: offset > Number.MAX_SAFE_INTEGER ? Infinity : offset,
+    offset: host(offset > Number.MAX_SAFE_INTEGER ? Infinity : offset),
     length: sectors * 512 - (lower & 511),
   };
 }
 
 /** The halves of a compressed cluster descriptor for `length` bytes at `offset`. */
 export function encodeCompressed(
-  offset: number,
+  offset: HostOffset,
   length: number,
   clusterBits: number,
 ): readonly [upper: number, lower: number] {

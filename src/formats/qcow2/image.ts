@@ -1,4 +1,4 @@
-import { divideUp } from "../../bytes/index.ts";
+import { divideUp, type GuestOffset } from "../../bytes/index.ts";
 import {
   Leases,
   type BackingReference,
@@ -67,11 +67,11 @@ export class Qcow2Image implements Image {
     return (this.metadata.header.fields.incompatible_features & incompatible.dirty) !== 0n;
   }
 
-  map(at: number, end: number, into: Runs): number {
+  map(at: GuestOffset, end: GuestOffset, into: Runs): GuestOffset {
     return this.mapping.map(at, end, into);
   }
 
-  load(at: number): Promise<void> {
+  load(at: GuestOffset): Promise<void> {
     return this.mapping.load(at);
   }
 

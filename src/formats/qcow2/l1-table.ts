@@ -1,3 +1,4 @@
+import type { HostOffset } from "../../bytes/index.ts";
 import { copiedBit, hostOffset, lowerHalf, upperHalf } from "./entries.ts";
 import { entrySize, maxL1Bytes, type Geometry } from "./geometry.ts";
 import { invalid } from "./invalid.ts";
@@ -7,13 +8,13 @@ import type { Storage } from "../../storage/index.ts";
 /** The active L1 table (specification, "Cluster mapping"), whole in memory. */
 export class L1Table {
   /** Where it is in the storage. */
-  offset: number;
+  offset: HostOffset;
   readonly bytes: Uint8Array;
   private readonly view: DataView;
   /** Entries that differ from the storage. */
   readonly dirtyEntries = new Set<number>();
 
-  constructor(offset: number, bytes: Uint8Array) {
+  constructor(offset: HostOffset, bytes: Uint8Array) {
     this.offset = offset;
     this.bytes = bytes;
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -25,7 +26,7 @@ export class L1Table {
   }
 
   /** Offset of the L2 table that entry `index` points to; 0 when there is none. */
-  l2Offset(index: number): number {
+  l2Offset(index: number): HostOffset {
     const at = index * entrySize;
     return hostOffset(this.view.getUint32(at), this.view.getUint32(at + 4));
   }
@@ -49,7 +50,7 @@ export class L1Table {
   }
 
   /** Points entry `index` at a table of its own. */
-  set(index: number, l2Offset: number): void {
+  set(index: number, l2Offset: HostOffset): void {
     const at = index * entrySize;
     this.view.setUint32(at, upperHalf(l2Offset) + copiedBit);
     this.view.setUint32(at + 4, lowerHalf(l2Offset));
@@ -70,7 +71,7 @@ export class L1Table {
 export async function readL1Table(
   storage: Storage,
   geometry: Geometry,
-  offset: number,
+  offset: HostOffset,
   entries: number,
   diskSize: number,
 ): Promise<L1Table> {

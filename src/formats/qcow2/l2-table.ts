@@ -1,3 +1,4 @@
+import { alignDown, host, type HostOffset } from "../../bytes/index.ts";
 import {
   compressedBit,
   copiedBit,
@@ -19,9 +20,9 @@ export const lowerOf = (table: Table, index: number): number =>
   table.view.getUint32(index * entrySize + 4);
 
 /** Offset of the host cluster that a standard entry names; 0 for none or a compressed one. */
-export function hostClusterOf(table: Table, index: number): number {
+export function hostClusterOf(table: Table, index: number): HostOffset {
   const upper = upperOf(table, index);
-  return (upper & compressedBit) === 0 ? hostOffset(upper, lowerOf(table, index)) : 0;
+  return (upper & compressedBit) === 0 ? hostOffset(upper, lowerOf(table, index)) : host(0);
 }
 
 /** Whether the entry is a compressed cluster. */
@@ -55,8 +56,8 @@ export function setEntry(
 }
 
 /** Points an entry at a host cluster of its own. */
-export function setOwned(cache: TableCache, table: Table, index: number, host: number): void {
-  setEntry(cache, table, index, upperHalf(host) + copiedBit, lowerHalf(host));
+export function setOwned(cache: TableCache, table: Table, index: number, place: HostOffset): void {
+  setEntry(cache, table, index, upperHalf(place) + copiedBit, lowerHalf(place));
 }
 
 /** The bytes of the storage that an entry refers to, if any. */
@@ -64,13 +65,13 @@ export function referenced(
   table: Table,
   index: number,
   geometry: Geometry,
-): { readonly offset: number; readonly length: number } | undefined {
+): { readonly offset: HostOffset; readonly length: number } | undefined {
   const upper = upperOf(table, index);
   const lower = lowerOf(table, index);
   if ((upper & compressedBit) !== 0) {
     const { offset, length } = decodeCompressed(upper, lower, geometry.clusterBits);
     // The refcount belongs to whole sectors.
-    const start = offset - (offset % 512);
+    const start = alignDown(offset, 512);
     return { offset: start, length: offset + length - start };
   }
   const offset = hostOffset(upper, lower);

@@ -1,3 +1,4 @@
+import { advance, guest, lower, type GuestOffset, type HostOffset } from "../../bytes/index.ts";
 import { Kind, nowhere, type Mapping, type Runs } from "../../disk/index.ts";
 import { copiedBit, compressedBit, decodeCompressed, hostOffset, zeroBit } from "./entries.ts";
 import { entrySize } from "./geometry.ts";
@@ -13,12 +14,12 @@ export class Qcow2Mapping implements Mapping {
     this.metadata = metadata;
   }
 
-  map(at: number, end: number, into: Runs): number {
+  map(at: GuestOffset, end: GuestOffset, into: Runs): GuestOffset {
     const { geometry, l1, l2 } = this.metadata;
     let position = at;
     while (position < end) {
       const index = Math.floor(position / geometry.l2Span);
-      const tableEnd = Math.min(end, (index + 1) * geometry.l2Span);
+      const tableEnd = lower(end, guest((index + 1) * geometry.l2Span));
       const offset = l1.l2Offset(index);
       if (offset === 0) {
         if (!into.add(Kind.unallocated, position, tableEnd - position)) return position;
@@ -33,14 +34,20 @@ export class Qcow2Mapping implements Mapping {
     return position;
   }
 
-  async load(at: number): Promise<void> {
+  async load(at: GuestOffset): Promise<void> {
     const { geometry, l1, l2 } = this.metadata;
     const offset = l1.l2Offset(Math.floor(at / geometry.l2Span));
     if (offset !== 0) await l2.load(offset);
   }
 
   /** Maps the guest bytes [at, end), all of which `table` covers. */
-  private mapTable(table: Table, own: boolean, at: number, end: number, into: Runs): number {
+  private mapTable(
+    table: Table,
+    own: boolean,
+    at: GuestOffset,
+    end: GuestOffset,
+    into: Runs,
+  ): GuestOffset {
     const { clusterSize, l2Entries } = this.metadata.geometry;
     const { view } = table;
     let position = at;
@@ -48,42 +55,42 @@ export class Qcow2Mapping implements Mapping {
     while (position < end) {
       const inside = position % clusterSize;
       const length = Math.min(clusterSize - inside, end - position);
-      const upper = view.getUint32(index * entrySize);
-      const lower = view.getUint32(index * entrySize + 4);
+      const upperBits = view.getUint32(index * entrySize);
+      const lowerBits = view.getUint32(index * entrySize + 4);
       let fits: boolean;
-      if ((upper & compressedBit) !== 0) {
+      if ((upperBits & compressedBit) !== 0) {
         // A packed cluster is an indivisible run; a request may still start or end inside it.
-        const packed = decodeCompressed(upper, lower, this.metadata.geometry.clusterBits);
+        const packed = decodeCompressed(upperBits, lowerBits, this.metadata.geometry.clusterBits);
         fits = into.add(
           Kind.compressed,
-          position - inside,
+          advance(position, -inside),
           clusterSize,
           packed.offset,
           false,
           packed.length,
         );
       } else {
-        const host = hostOffset(upper, lower);
+        const host = hostOffset(upperBits, lowerBits);
         if (host % clusterSize !== 0) throw this.unaligned(host, table, index);
-        const inPlace = own && (upper & copiedBit) !== 0;
-        if ((lower & zeroBit) !== 0) {
+        const inPlace = own && (upperBits & copiedBit) !== 0;
+        if ((lowerBits & zeroBit) !== 0) {
           if (this.metadata.header.fields.version < 3) throw this.zeroInVersion2(table, index);
-          const place = host === 0 ? nowhere : host + inside;
+          const place = host === 0 ? nowhere : advance(host, inside);
           fits = into.add(Kind.zero, position, length, place, inPlace);
         } else if (host === 0) {
           fits = into.add(Kind.unallocated, position, length);
         } else {
-          fits = into.add(Kind.data, position, length, host + inside, inPlace);
+          fits = into.add(Kind.data, position, length, advance(host, inside), inPlace);
         }
       }
       if (!fits) return position;
-      position += length;
+      position = advance(position, length);
       index++;
     }
     return position;
   }
 
-  private unaligned(host: number, table: Table, index: number): Error {
+  private unaligned(host: HostOffset, table: Table, index: number): Error {
     const text =
       `Cluster allocation offset 0x${host.toString(16)} unaligned ` +
       `(L2 offset: 0x${table.offset.toString(16)}, L2 index: 0x${index.toString(16)})`;

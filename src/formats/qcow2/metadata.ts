@@ -1,3 +1,4 @@
+import { host, type HostOffset } from "../../bytes/index.ts";
 import type { Storage, WritableStorage } from "../../storage/index.ts";
 import { Allocator } from "./allocator.ts";
 import { Geometry, entrySize } from "./geometry.ts";
@@ -53,7 +54,7 @@ export class Metadata {
     const l1 = await readL1Table(
       storage,
       geometry,
-      exact(fields, "l1_table_offset", file),
+      host(exact(fields, "l1_table_offset", file)),
       fields.l1_size,
       size,
     );
@@ -75,7 +76,7 @@ export class Metadata {
   async loadRefcounts(): Promise<Refcounts> {
     if (this.counts === undefined) {
       const { refcount_table_offset, refcount_table_clusters } = this.header.fields;
-      const offset = Number(refcount_table_offset);
+      const offset = host(Number(refcount_table_offset));
       const table = await readRefcountTable(
         this.storage,
         this.geometry,
@@ -88,7 +89,7 @@ export class Metadata {
   }
 
   /** Starts with the refcount table of an image that is just being made. */
-  startRefcounts(offset: number, table: Float64Array): void {
+  startRefcounts(offset: HostOffset, table: Float64Array): void {
     this.counts = new Refcounts(this.storage, this.geometry, offset, table);
   }
 }
@@ -157,13 +158,13 @@ export class WritableMetadata extends Metadata {
    * Releases clusters that the header in the storage pointed to until just now, and nothing else
    * does.
    */
-  private async releaseSuperseded(offset: number, length: number): Promise<void> {
+  private async releaseSuperseded(offset: HostOffset, length: number): Promise<void> {
     await this.writeBack.barrier();
     await this.allocator.release(offset, length);
   }
 
   /** The new table is complete, with all blocks, before the header points to it. */
-  private async switchRefcountTable(table: Float64Array, offset: number): Promise<void> {
+  private async switchRefcountTable(table: Float64Array, offset: HostOffset): Promise<void> {
     await this.writeBack.writeBlocks();
     await this.storage.write(offset, encodeEntries(table));
     await this.writeBack.barrier();

@@ -1,4 +1,4 @@
-import { alignDown, alignUp, divideUp } from "../../bytes/index.ts";
+import { advance, alignDown, alignUp, divideUp, guest, host, lower } from "../../bytes/index.ts";
 import { PlatterError } from "../../errors.ts";
 import { setOwned } from "./l2-table.ts";
 import type { WritableMetadata } from "./metadata.ts";
@@ -15,16 +15,20 @@ export async function preallocateMetadata(
 ): Promise<void> {
   const { geometry, storage, l2, writeBack } = metadata;
   // A cluster that the old end of the disk cuts through stays as it is.
-  let at = alignUp(from, geometry.clusterSize);
+  let at = alignUp(guest(from), geometry.clusterSize);
   let fileEnd = 0;
   while (at < to) {
-    const { end, host, links } = await reserve(
+    const {
+      end,
+      host: place,
+      links,
+    } = await reserve(
       metadata,
       at,
-      Math.min(to, at + requestLimit(geometry.clusterSize)),
+      lower(guest(to), advance(at, requestLimit(geometry.clusterSize))),
     );
     await link(metadata, links, () => undefined);
-    fileEnd = host + alignUp(end - at, geometry.clusterSize);
+    fileEnd = place + alignUp(end - at, geometry.clusterSize);
     at = end;
     if (l2.crowded) await writeBack.flush(false);
   }
@@ -54,23 +58,23 @@ export async function preallocateData(
   // Makes the file reach as far as clusters are in use.
   await metadata.writeBack.flush(false);
   const lastUsed = await lastUsedCluster(metadata);
-  const start = (lastUsed + 1) * clusterSize;
+  const start = host((lastUsed + 1) * clusterSize);
   // More than will be needed: no refcount block may have to be made in the middle of the data.
   const tables = divideUp(clusters, l2Entries) + 1;
   const first = await allocator.rebuildTable(start, clusters + tables, true);
   await allocator.allocateAt(first, clusters);
   await growFile(metadata, first + clusters * clusterSize, mode);
-  let guest = alignUp(from, clusterSize);
-  for (let host = first; host < first + clusters * clusterSize;) {
-    const table = await tableFor(metadata, guest);
+  let at = alignUp(guest(from), clusterSize);
+  for (let place = first; place < first + clusters * clusterSize;) {
+    const table = await tableFor(metadata, at);
     for (
-      let index = Math.floor(guest / clusterSize) % l2Entries;
-      index < l2Entries && host < first + clusters * clusterSize;
+      let index = Math.floor(at / clusterSize) % l2Entries;
+      index < l2Entries && place < first + clusters * clusterSize;
       index++
     ) {
-      setOwned(metadata.l2, table, index, host);
-      host += clusterSize;
-      guest += clusterSize;
+      setOwned(metadata.l2, table, index, place);
+      place = advance(place, clusterSize);
+      at = advance(at, clusterSize);
     }
     if (metadata.l2.crowded) await metadata.writeBack.flush(false);
   }

@@ -1,3 +1,4 @@
+import { host, type HostOffset } from "../../bytes/index.ts";
 import { PlatterError } from "../../errors.ts";
 import type { Storage } from "../../storage/index.ts";
 import { entrySize, maxRefcountTableBytes, type Geometry } from "./geometry.ts";
@@ -18,11 +19,11 @@ export class Refcounts {
   readonly blocks: TableCache;
   /** Offset of each refcount block, 0 where there is none. */
   table: Float64Array;
-  tableOffset: number;
+  tableOffset: HostOffset;
   /** Entries of `table` that differ from the storage. */
   readonly dirtyEntries = new Set<number>();
 
-  constructor(storage: Storage, geometry: Geometry, tableOffset: number, table: Float64Array) {
+  constructor(storage: Storage, geometry: Geometry, tableOffset: HostOffset, table: Float64Array) {
     this.geometry = geometry;
     this.tableOffset = tableOffset;
     this.table = table;
@@ -36,8 +37,8 @@ export class Refcounts {
   }
 
   /** Offset of the block that holds the refcount of cluster `index`; 0 when there is none. */
-  blockOffset(index: number): number {
-    return this.table[Math.floor(index / this.geometry.refcountsPerBlock)] ?? 0;
+  blockOffset(index: number): HostOffset {
+    return host(this.table[Math.floor(index / this.geometry.refcountsPerBlock)] ?? 0);
   }
 
   /** The block that holds the refcount of cluster `index`, if it exists. */
@@ -78,7 +79,7 @@ export class Refcounts {
 export async function readRefcountTable(
   storage: Storage,
   geometry: Geometry,
-  offset: number,
+  offset: HostOffset,
   clusters: number,
 ): Promise<Float64Array> {
   const bytes = clusters * geometry.clusterSize;

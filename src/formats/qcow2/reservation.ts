@@ -1,4 +1,11 @@
-import { alignDown, alignUp } from "../../bytes/index.ts";
+import {
+  advance,
+  alignDown,
+  alignUp,
+  lower,
+  type GuestOffset,
+  type HostOffset,
+} from "../../bytes/index.ts";
 import { nowhere, type Edge } from "../../disk/index.ts";
 import { hostClusterOf, isOwned, isZeroFlagged, setOwned } from "./l2-table.ts";
 import type { WritableMetadata } from "./metadata.ts";
@@ -6,11 +13,11 @@ import type { Table } from "./tables.ts";
 
 /** Consecutive entries of one L2 table that will point at consecutive host clusters. */
 export interface Link {
-  readonly l2Offset: number;
+  readonly l2Offset: HostOffset;
   readonly index: number;
   readonly count: number;
   /** Host offset of the first cluster. */
-  readonly host: number;
+  readonly host: HostOffset;
   /** The clusters had this place before (perhaps flagged as zero); otherwise they are new. */
   readonly kept: boolean;
 }
@@ -18,16 +25,16 @@ export interface Link {
 /** A place for a range of guest bytes that is not visible yet. */
 export interface Reservation {
   /** End of the guest range that has a place. */
-  readonly end: number;
+  readonly end: GuestOffset;
   /** Storage offset of the first guest byte; the rest follows contiguously. */
-  readonly host: number;
+  readonly host: HostOffset;
   readonly links: readonly Link[];
   /** Parts of the outer clusters that the range leaves to be filled. */
   readonly edges: readonly Edge[];
 }
 
 /** The L2 table that maps guest byte `at`, made if there is none. */
-export async function tableFor(metadata: WritableMetadata, at: number): Promise<Table> {
+export async function tableFor(metadata: WritableMetadata, at: GuestOffset): Promise<Table> {
   const { geometry, l1, l2, allocator } = metadata;
   const index = Math.floor(at / geometry.l2Span);
   const offset = l1.l2Offset(index);
@@ -44,8 +51,8 @@ export async function tableFor(metadata: WritableMetadata, at: number): Promise<
  */
 export async function reserve(
   metadata: WritableMetadata,
-  at: number,
-  end: number,
+  at: GuestOffset,
+  end: GuestOffset,
 ): Promise<Reservation> {
   const { clusterSize } = metadata.geometry;
   const links: Link[] = [];
@@ -58,12 +65,12 @@ export async function reserve(
         metadata,
         position,
         end,
-        host === nowhere ? nowhere : host + distance,
+        host === nowhere ? nowhere : advance(host, distance),
       );
       if (next === undefined) break;
       if (host === nowhere) host = next.host;
       links.push(next);
-      position = Math.min(end, alignDown(position, clusterSize) + next.count * clusterSize);
+      position = lower(end, advance(alignDown(position, clusterSize), next.count * clusterSize));
     }
   } catch (error) {
     await giveBack(metadata, links);
@@ -71,7 +78,7 @@ export async function reserve(
   }
   return {
     end: position,
-    host: host + (at % clusterSize),
+    host: advance(host, at % clusterSize),
     links,
     edges: await edgesOf(metadata, at, position, links),
   };
@@ -84,9 +91,9 @@ export async function reserve(
  */
 async function nextLink(
   metadata: WritableMetadata,
-  at: number,
-  end: number,
-  place: number,
+  at: GuestOffset,
+  end: GuestOffset,
+  place: HostOffset,
 ): Promise<Link | undefined> {
   const { geometry, allocator } = metadata;
   const { clusterSize, l2Entries, sliceEntries } = geometry;
@@ -119,8 +126,8 @@ async function nextLink(
 /** The parts of the first and last cluster that a write of [at, end) leaves to be filled. */
 async function edgesOf(
   metadata: WritableMetadata,
-  at: number,
-  end: number,
+  at: GuestOffset,
+  end: GuestOffset,
   links: readonly Link[],
 ): Promise<Edge[]> {
   const { clusterSize } = metadata.geometry;
@@ -161,7 +168,7 @@ export async function link(
     for (let i = 0; i < count; i++) {
       if (kept && !isZeroFlagged(table, index + i)) continue;
       if (!kept) replaced(table, index + i);
-      setOwned(metadata.l2, table, index + i, host + i * clusterSize);
+      setOwned(metadata.l2, table, index + i, advance(host, i * clusterSize));
     }
   }
 }

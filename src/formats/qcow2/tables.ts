@@ -1,3 +1,4 @@
+import type { HostOffset } from "../../bytes/index.ts";
 import { PlatterError } from "../../errors.ts";
 import type { Storage } from "../../storage/index.ts";
 import { readFully } from "./read.ts";
@@ -5,7 +6,7 @@ import { readFully } from "./read.ts";
 /** One metadata cluster in memory: an L2 table or a refcount block. */
 export class Table {
   /** Where it is, or will be, in the storage. */
-  readonly offset: number;
+  readonly offset: HostOffset;
   readonly bytes: Uint8Array;
   readonly view: DataView;
   /** The bytes [dirtyFrom, dirtyTo) differ from what is in the storage. */
@@ -16,7 +17,7 @@ export class Table {
   /** When it was last used, for eviction. */
   used = 0;
 
-  constructor(offset: number, bytes: Uint8Array) {
+  constructor(offset: HostOffset, bytes: Uint8Array) {
     this.offset = offset;
     this.bytes = bytes;
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -48,7 +49,7 @@ export class TableCache {
   }
 
   /** The table at `offset`, if it is in memory. */
-  get(offset: number): Table | undefined {
+  get(offset: HostOffset): Table | undefined {
     const table = this.tables.get(offset);
     if (table !== undefined) table.used = ++this.clock;
     return table;
@@ -58,7 +59,7 @@ export class TableCache {
    * The table at `offset`, read if need be. Throws `E_TRUNCATED` when the file ends before the
    * table does, `E_CORRUPT` when the offset is not aligned to a cluster.
    */
-  async load(offset: number): Promise<Table> {
+  async load(offset: HostOffset): Promise<Table> {
     const present = this.get(offset);
     if (present !== undefined) return present;
     const pending = this.loading.get(offset);
@@ -69,7 +70,7 @@ export class TableCache {
   }
 
   /** A new, zeroed, dirty table at `offset`, where no table was before. */
-  create(offset: number): Table {
+  create(offset: HostOffset): Table {
     const table = new Table(offset, new Uint8Array(this.clusterSize));
     table.fresh = true;
     this.insert(table);
@@ -94,7 +95,7 @@ export class TableCache {
   }
 
   /** Forgets the table at `offset`, whose cluster has been freed. */
-  drop(offset: number): void {
+  drop(offset: HostOffset): void {
     const table = this.tables.get(offset);
     if (table === undefined) return;
     this.tables.delete(offset);
@@ -106,7 +107,7 @@ export class TableCache {
     return this.dirty.size > this.capacity / 2;
   }
 
-  private async read(offset: number): Promise<Table> {
+  private async read(offset: HostOffset): Promise<Table> {
     const { name, size } = this.storage;
     if (offset % this.clusterSize !== 0) {
       throw new PlatterError(

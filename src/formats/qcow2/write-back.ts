@@ -1,3 +1,4 @@
+import type { HostOffset } from "../../bytes/index.ts";
 import type { WritableStorage } from "../../storage/index.ts";
 import { entrySize } from "./geometry.ts";
 import type { WritableMetadata } from "./metadata.ts";
@@ -150,7 +151,7 @@ export class WriteBack {
 
 /** Clusters that have lost a reference. */
 export interface Release {
-  readonly offset: number;
+  readonly offset: HostOffset;
   readonly length: number;
   /** Give the space back to the host as well. */
   readonly punch: boolean;

@@ -1,4 +1,4 @@
-import { alignDown, alignUp } from "../../bytes/index.ts";
+import { advance, alignDown, alignUp, guest, lower, type GuestOffset } from "../../bytes/index.ts";
 import type { Leases } from "../../disk/index.ts";
 import {
   RangeLock,
@@ -44,7 +44,7 @@ export class Qcow2Writer implements ImageWriter {
     this.hasBacking = hasBacking;
   }
 
-  async ensure(at: number, end: number): Promise<Change> {
+  async ensure(at: GuestOffset, end: GuestOffset): Promise<Change> {
     const { clusterSize } = this.metadata.geometry;
     const free = await this.ranges.claim(alignDown(at, clusterSize), alignUp(end, clusterSize));
     const { links, ...found } = await this.guarded(free, () => reserve(this.metadata, at, end));
@@ -56,7 +56,7 @@ export class Qcow2Writer implements ImageWriter {
     };
   }
 
-  async ensureCompressed(at: number, packedLength: number): Promise<Change> {
+  async ensureCompressed(at: GuestOffset, packedLength: number): Promise<Change> {
     const { clusterSize, clusterBits } = this.metadata.geometry;
     const free = await this.ranges.claim(at, at + clusterSize);
     const maxOffset = Math.min(2 ** compressedOffsetBits(clusterBits) - 1, Number.MAX_SAFE_INTEGER);
@@ -67,12 +67,12 @@ export class Qcow2Writer implements ImageWriter {
     });
     return {
       start: at,
-      end: Math.min(at + clusterSize, this.metadata.diskSize),
+      end: lower(advance(at, clusterSize), guest(this.metadata.diskSize)),
       host,
       edges: [],
       commit: () =>
         this.settle(free, () =>
-          this.replace(at, at + clusterSize, () =>
+          this.replace(at, advance(at, clusterSize), () =>
             encodeCompressed(host, packedLength, clusterBits),
           ),
         ),
@@ -81,8 +81,8 @@ export class Qcow2Writer implements ImageWriter {
   }
 
   async zero(
-    at: number,
-    end: number,
+    at: GuestOffset,
+    end: GuestOffset,
     { unmap }: { readonly unmap: boolean },
   ): Promise<Change | undefined> {
     if (this.metadata.header.fields.version < 3) return undefined;
@@ -92,7 +92,7 @@ export class Qcow2Writer implements ImageWriter {
     });
   }
 
-  async discard(at: number, end: number): Promise<Change | undefined> {
+  async discard(at: GuestOffset, end: GuestOffset): Promise<Change | undefined> {
     const version3 = this.metadata.header.fields.version >= 3;
     // Version 2 cannot say "zeros", and an unallocated cluster would show the backing image's data.
     if (!version3 && this.hasBacking) return undefined;
@@ -132,15 +132,15 @@ export class Qcow2Writer implements ImageWriter {
    * end of the disk counts as the end of a cluster.
    */
   private async wholeClusters(
-    at: number,
-    end: number,
+    at: GuestOffset,
+    end: GuestOffset,
     entry: (table: Table, index: number) => readonly [upper: number, lower: number],
   ): Promise<Change | undefined> {
     const { geometry, diskSize } = this.metadata;
     const { clusterSize, l2Span } = geometry;
     const start = alignUp(at, clusterSize);
     const whole = end === diskSize ? end : alignDown(end, clusterSize);
-    const stop = Math.min(whole, alignDown(start, l2Span) + l2Span);
+    const stop = lower(whole, advance(alignDown(start, l2Span), l2Span));
     if (start >= stop) return undefined;
     const free = await this.ranges.claim(start, alignUp(stop, clusterSize));
     return {
@@ -155,25 +155,25 @@ export class Qcow2Writer implements ImageWriter {
 
   /** Replaces the entries of the clusters in [start, end) and releases what they referred to. */
   private async replace(
-    start: number,
-    end: number,
+    start: GuestOffset,
+    end: GuestOffset,
     entry: (table: Table, index: number) => readonly [upper: number, lower: number],
   ): Promise<void> {
     const { clusterSize, l2Entries } = this.metadata.geometry;
     const table = await tableFor(this.metadata, start);
     const ready = this.leases.advance();
-    for (let at = start; at < end; at += clusterSize) {
+    for (let at = start; at < end; at = advance(at, clusterSize)) {
       const index = Math.floor(at / clusterSize) % l2Entries;
-      const [upper, lower] = entry(table, index);
+      const [upper, bits] = entry(table, index);
       const oldUpper = upperOf(table, index);
       const oldLower = lowerOf(table, index);
-      if (upper === oldUpper && lower === oldLower) continue;
+      if (upper === oldUpper && bits === oldLower) continue;
       const keeps =
         ((upper | oldUpper) & compressedBit) === 0 &&
         upper === oldUpper &&
-        (lower | zeroBit) === (oldLower | zeroBit);
+        (bits | zeroBit) === (oldLower | zeroBit);
       if (!keeps) this.releaseEntry(table, index, { punch: true, ready });
-      setEntry(this.metadata.l2, table, index, upper, lower);
+      setEntry(this.metadata.l2, table, index, upper, bits);
     }
     await this.relieve();
   }

@@ -1,4 +1,11 @@
-import { alignUp } from "../../bytes/index.ts";
+import {
+  alignUp,
+  guest,
+  host,
+  lower,
+  type GuestOffset,
+  type HostOffset,
+} from "../../bytes/index.ts";
 import {
   Kind,
   nowhere,
@@ -34,10 +41,10 @@ export class RawImage implements Image {
     return alignUp(this.storage.size, sector);
   }
 
-  map(at: number, end: number, into: Runs): number {
-    const stored = Math.min(end, this.storage.size);
-    if (at < stored && !into.add(Kind.data, at, stored - at, at, true)) return at;
-    const from = Math.max(at, stored);
+  map(at: GuestOffset, end: GuestOffset, into: Runs): GuestOffset {
+    const stored = lower(end, guest(this.storage.size));
+    if (at < stored && !into.add(Kind.data, at, stored - at, host(at), true)) return at;
+    const from = at > stored ? at : stored;
     if (from < end && !into.add(Kind.zero, from, end - from, nowhere)) return from;
     return end;
   }
@@ -59,13 +66,13 @@ class RawWriter implements ImageWriter {
     this.storage = storage;
   }
 
-  ensure(at: number, end: number): Promise<Change> {
-    return Promise.resolve(this.change(at, end, at, () => Promise.resolve()));
+  ensure(at: GuestOffset, end: GuestOffset): Promise<Change> {
+    return Promise.resolve(this.change(at, end, host(at), () => Promise.resolve()));
   }
 
   async zero(
-    at: number,
-    end: number,
+    at: GuestOffset,
+    end: GuestOffset,
     options: { readonly unmap: boolean },
   ): Promise<Change | undefined> {
     const { storage } = this;
@@ -75,7 +82,7 @@ class RawWriter implements ImageWriter {
     return this.change(at, end, nowhere, () => Promise.resolve());
   }
 
-  discard(at: number, end: number): Promise<Change | undefined> {
+  discard(at: GuestOffset, end: GuestOffset): Promise<Change | undefined> {
     return this.zero(at, end, { unmap: true });
   }
 
@@ -103,7 +110,12 @@ class RawWriter implements ImageWriter {
     return this.storage.flush();
   }
 
-  private change(start: number, end: number, host: number, commit: () => Promise<void>): Change {
-    return { start, end, host, edges: [], commit, abort: () => Promise.resolve() };
+  private change(
+    start: GuestOffset,
+    end: GuestOffset,
+    place: HostOffset,
+    commit: () => Promise<void>,
+  ): Change {
+    return { start, end, host: place, edges: [], commit, abort: () => Promise.resolve() };
   }
 }
