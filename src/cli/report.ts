@@ -1,7 +1,6 @@
 import { PlatterError } from "../errors.ts";
 import type { Environment } from "./environment.ts";
 import { escapeControls } from "./escape.ts";
-import { hintFor } from "./hints.ts";
 import { jsonLine } from "./json.ts";
 import type { Face } from "./spec.ts";
 import { painterFor } from "./style.ts";
@@ -31,8 +30,7 @@ export function reportError(
     const paint = painterFor(environment, "stderr");
     const text = known === undefined ? bugText(error) : known.message;
     stderr.write(`${paint("bad", "platter:")} ${escapeControls(text)}\n`);
-    const hint = known === undefined ? undefined : (help ?? hintFor(known.code));
-    if (hint !== undefined) stderr.write(`${paint("faint", hint)}\n`);
+    if (help !== undefined) stderr.write(`${paint("faint", help)}\n`);
   }
   const { PLATTER_DEBUG: debug } = variables;
   if (debug !== undefined && debug !== "" && debug !== "0" && error instanceof Error) {

@@ -79,7 +79,7 @@ export const hasFileLocks = (libc: Libc, fd: number): boolean =>
 function refusal(file: string, detail: string): PlatterError {
   return new PlatterError(
     "E_LOCKED",
-    `${file}: another program is using the image (${detail.toLowerCase()}). Close that program first.`,
+    `${file}: another program is using the image (${detail.toLowerCase()}). Close that program first, or only read, with -U (lock: "shared").`,
     { file, qemu: `${detail}\nIs another process using the image [${file}]?` },
   );
 }

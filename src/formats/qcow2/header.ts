@@ -77,7 +77,7 @@ export const maxHeaderBytes = 2 * 1024 * 1024;
  * `E_UNFINISHED` or `E_UNSUPPORTED_FEATURE`.
  */
 export function decodeHeader(bytes: Uint8Array, file: string): Header {
-  if (bytes.length < version2Length || headerStructure.read(bytes).magic !== magic) {
+  if (headerStructure.read(bytes).magic !== magic) {
     throw invalid(file, "E_UNKNOWN_FORMAT", "Image is not in qcow2 format", {
       field: "magic",
       advice: `the file does not start with "QFI\\xfb"; is the format really qcow2?`,
@@ -89,6 +89,14 @@ export function decodeHeader(bytes: Uint8Array, file: string): Header {
       field: "version",
       value: fields.version,
     });
+  }
+  if (fields.cluster_bits < 9 || fields.cluster_bits > 21) {
+    throw invalid(
+      file,
+      "E_UNSUPPORTED_FEATURE",
+      `Unsupported cluster size: 2^${fields.cluster_bits}`,
+      { field: "cluster_bits", value: fields.cluster_bits },
+    );
   }
   if (fields.version === 2) {
     fields.incompatible_features = 0n;
@@ -102,14 +110,6 @@ export function decodeHeader(bytes: Uint8Array, file: string): Header {
       field: "header_length",
       value: fields.header_length,
     });
-  }
-  if (fields.cluster_bits < 9 || fields.cluster_bits > 21) {
-    throw invalid(
-      file,
-      "E_UNSUPPORTED_FEATURE",
-      `Unsupported cluster size: 2^${fields.cluster_bits}`,
-      { field: "cluster_bits", value: fields.cluster_bits },
-    );
   }
   const clusterSize = 2 ** fields.cluster_bits;
   if (fields.header_length > clusterSize) {

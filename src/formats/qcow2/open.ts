@@ -42,12 +42,14 @@ export async function open(storage: Storage, options: FormatOpenOptions): Promis
   return new Qcow2Image(metadata, backing);
 }
 
-/** The first cluster, or as much of the largest possible one as the file has. */
+/**
+ * The first cluster, or as much of it as the file has. What is missing of the header counts as zeros,
+ * as with QEMU.
+ */
 async function firstCluster(storage: Storage): Promise<Uint8Array> {
-  const start = new Uint8Array(Math.min(storage.size, 4096));
+  const start = new Uint8Array(Math.max(version2Length, Math.min(storage.size, 4096)));
   await storage.read(0, start);
-  if (start.length < version2Length) return start;
-  const clusterSize = 2 ** Math.min(headerStructure.read(start).cluster_bits, 21);
+  const clusterSize = 2 ** Math.min(Math.max(headerStructure.read(start).cluster_bits, 9), 21);
   if (clusterSize <= start.length) return start.subarray(0, clusterSize);
   const whole = new Uint8Array(Math.min(storage.size, clusterSize, maxHeaderBytes));
   await storage.read(0, whole);
