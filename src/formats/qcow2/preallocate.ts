@@ -27,7 +27,7 @@ export async function preallocateMetadata(
       at,
       lower(guest(to), advance(at, requestLimit(geometry.clusterSize))),
     );
-    await link(metadata, links, () => undefined);
+    await link(metadata, links, () => () => undefined);
     fileEnd = place + alignUp(end - at, geometry.clusterSize);
     at = end;
     if (l2.crowded) await writeBack.flush(false);

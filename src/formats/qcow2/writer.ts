@@ -179,9 +179,9 @@ export class Qcow2Writer implements ImageWriter {
   }
 
   private async link(links: readonly Link[]): Promise<void> {
-    const ready = this.leases.advance();
-    await link(this.metadata, links, (table, index) => {
-      this.releaseEntry(table, index, { punch: false, ready });
+    await link(this.metadata, links, () => {
+      const ready = this.leases.advance();
+      return (table, index) => this.releaseEntry(table, index, { punch: false, ready });
     });
     await this.relieve();
   }
