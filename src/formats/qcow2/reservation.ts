@@ -72,16 +72,16 @@ export async function reserve(
       links.push(next);
       position = lower(end, advance(alignDown(position, clusterSize), next.count * clusterSize));
     }
+    return {
+      end: position,
+      host: advance(host, at % clusterSize),
+      links,
+      edges: await edgesOf(metadata, at, position, links),
+    };
   } catch (error) {
     await giveBack(metadata, links);
     throw error;
   }
-  return {
-    end: position,
-    host: advance(host, at % clusterSize),
-    links,
-    edges: await edgesOf(metadata, at, position, links),
-  };
 }
 
 /**
