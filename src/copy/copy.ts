@@ -50,8 +50,8 @@ export async function copy(source: CopySource, target: Disk, options: CopyOption
     : plan(source, { unit: copyUnit(target), longest: segmentBytes, signal });
   const reader = new SegmentReader(source, segments);
   const mover = new Mover(target, options);
+  let ahead = reader.next();
   try {
-    let ahead = reader.next();
     for (;;) {
       const current = await ahead;
       if (current === undefined) break;
@@ -63,6 +63,8 @@ export async function copy(source: CopySource, target: Disk, options: CopyOption
       onProgress?.({ done: current.segment.end, total });
     }
   } finally {
+    // Nothing may be reading from the source when its owner closes it.
+    await ahead.catch(() => undefined);
     await segments.return(undefined);
   }
   onProgress?.({ done: total, total });

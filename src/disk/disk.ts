@@ -1,6 +1,7 @@
 import {
   advance,
   alignDown,
+  alignUp,
   guest,
   lower,
   type GuestOffset,
@@ -8,7 +9,7 @@ import {
 } from "../bytes/index.ts";
 import type { Codec, Codecs } from "../codec/index.ts";
 import { PlatterError } from "../errors.ts";
-import type { Image, ResizeOptions } from "./image.ts";
+import type { Image, Preallocation, ResizeOptions } from "./image.ts";
 import { Kind, Runs } from "./mapping.ts";
 import { ClusterCache } from "./cluster-cache.ts";
 import { extents, type Extent, type ExtentOptions } from "./extents.ts";
@@ -152,10 +153,16 @@ export class Disk {
       if (from > position) await this.fillWithZeros(position, lower(from, end));
       if (from >= end) return;
       const change = await writer.zero(from, to, { unmap });
-      // What a cluster has besides the range may have been written until the change got hold of it.
-      const stillZero =
-        (from >= position || (await this.readsAsZeros(from, position))) &&
-        (to <= end || (await this.readsAsZeros(end, to)));
+      let stillZero: boolean;
+      try {
+        // What a cluster has besides the range may have been written until the change got hold of it.
+        stillZero =
+          (from >= position || (await this.readsAsZeros(from, position))) &&
+          (to <= end || (await this.readsAsZeros(end, to)));
+      } catch (error) {
+        await change?.abort();
+        throw error;
+      }
       if (change === undefined || !stillZero) {
         await change?.abort();
         const start = from > position ? from : position;
@@ -219,7 +226,24 @@ export class Disk {
       );
     }
     this.unpacked.clear();
+    const old = this.size;
     await writer.resize(size, options);
+    if (size > old) await this.zeroGrown(old, options.preallocation ?? "off");
+  }
+
+  /**
+   * Zeroes what would show through in the part of the disk from `old` on: what the cluster that the
+   * old end cut through held there in earlier times, and what a longer backing image has.
+   */
+  private async zeroGrown(old: number, preallocation: Preallocation): Promise<void> {
+    const clusterEnd = alignUp(old, this.image.clusterSize);
+    const behind = preallocation === "off" ? (this.backing?.size ?? 0) : 0;
+    const end = Math.min(this.size, Math.max(clusterEnd, behind));
+    const shown: Array<readonly [start: number, length: number]> = [];
+    for await (const { start, length, zero } of this.extents({ start: old, end })) {
+      if (!zero) shown.push([start, length]);
+    }
+    for (const [start, length] of shown) await this.writeZeroes(start, length);
   }
 
   /**

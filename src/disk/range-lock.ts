@@ -24,9 +24,4 @@ export class RangeLock {
       resolve();
     };
   }
-
-  /** Waits until everything claimed so far has been given back. */
-  async drain(): Promise<void> {
-    await Promise.all(this.claims.map(({ done }) => done));
-  }
 }

@@ -109,14 +109,18 @@ export class Allocator {
     pending?: { readonly entry: number; readonly offset: HostOffset },
   ): Promise<HostOffset> {
     const { clusterSize, refcountsPerBlock } = this.geometry;
-    const needed = blocksNeeded(start / clusterSize + additional, this.geometry, !exact);
+    const used = this.refcounts.lastUsedEntry + 1;
+    // Blocks may be left over from a time when the file was longer.
+    const needed = Math.max(
+      used,
+      blocksNeeded(start / clusterSize + additional, this.geometry, !exact),
+    );
     const wanted = exact ? needed : needed + divideUp(needed, 2);
     const entries = alignUp(wanted, clusterSize / entrySize);
     if (entries * entrySize > maxRefcountTableBytes) throw this.tooLarge(start);
 
     const table = new Float64Array(entries);
-    const used = this.refcounts.lastUsedEntry + 1;
-    table.set(this.refcounts.table.subarray(0, Math.min(used, entries)));
+    table.set(this.refcounts.table.subarray(0, used));
     if (pending !== undefined) table[pending.entry] = pending.offset;
 
     const firstEntry = Math.floor(start / clusterSize / refcountsPerBlock);
@@ -140,7 +144,16 @@ export class Allocator {
 
     const oldOffset = this.refcounts.tableOffset;
     const oldLength = this.refcounts.table.length * entrySize;
-    await this.switchTable(table, tableOffset);
+    try {
+      await this.switchTable(table, tableOffset);
+    } catch (error) {
+      // Blocks that no table knows must not be written over what gets their place next.
+      for (let at = start; this.refcounts.table !== table && at < tableOffset;) {
+        this.refcounts.blocks.drop(at);
+        at = advance(at, clusterSize);
+      }
+      throw error;
+    }
     await this.release(oldOffset, oldLength);
     return end;
   }
@@ -240,7 +253,12 @@ export class Allocator {
     }
     const blocksUsed = divideUp(Math.max(index, self) + 1, refcountsPerBlock);
     const start = this.offsetOf(blocksUsed * refcountsPerBlock);
-    await this.rebuildTable(start, 0, false, { entry, offset: this.offsetOf(self) });
+    try {
+      await this.rebuildTable(start, 0, false, { entry, offset: this.offsetOf(self) });
+    } catch (error) {
+      if (this.refcounts.blockOffset(index) === 0) this.refcounts.blocks.drop(this.offsetOf(self));
+      throw error;
+    }
   }
 
   private offsetOf(cluster: number): HostOffset {

@@ -100,6 +100,6 @@ export class Qcow2Image implements Image {
   }
 
   async close(): Promise<void> {
-    await this.writer?.finish(false);
+    await this.writer?.close();
   }
 }

@@ -118,6 +118,11 @@ export class WritableMetadata extends Metadata {
     );
   }
 
+  /** Whether the image is still being made: nothing has been freed in it, so no cluster is stale. */
+  get isNew(): boolean {
+    return !this.headerIsLive;
+  }
+
   /** The real header has been written: from now on it is kept up to date, and writes are ordered. */
   goLive(): void {
     this.headerIsLive = true;
@@ -126,13 +131,14 @@ export class WritableMetadata extends Metadata {
 
   /** Changes header fields in the storage, in one write, and in memory. */
   async updateHeader(changes: Partial<HeaderFields>): Promise<void> {
+    if (this.headerIsLive) {
+      const bytes = new Uint8Array(this.header.fields.header_length);
+      await this.storage.read(0, bytes);
+      const fields = { ...headerStructure.read(bytes), ...changes };
+      headerStructure.write(fields, bytes);
+      await this.storage.write(0, bytes);
+    }
     Object.assign(this.header.fields, changes);
-    if (!this.headerIsLive) return;
-    const bytes = new Uint8Array(this.header.fields.header_length);
-    await this.storage.read(0, bytes);
-    const fields = { ...headerStructure.read(bytes), ...changes };
-    headerStructure.write(fields, bytes);
-    await this.storage.write(0, bytes);
   }
 
   /** Replaces the L1 table by one of `entries` entries with the same contents. */
@@ -172,10 +178,11 @@ export class WritableMetadata extends Metadata {
       refcount_table_offset: BigInt(offset),
       refcount_table_clusters: (table.length * entrySize) / this.geometry.clusterSize,
     });
-    await this.writeBack.barrier();
+    // From here on the header may be on the disk, whatever else fails.
     this.refcounts.table = table;
     this.refcounts.tableOffset = offset;
     this.refcounts.dirtyEntries.clear();
+    await this.writeBack.barrier();
   }
 }
 

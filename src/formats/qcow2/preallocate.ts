@@ -17,6 +17,9 @@ export async function preallocateMetadata(
   // A cluster that the old end of the disk cuts through stays as it is.
   let at = alignUp(guest(from), geometry.clusterSize);
   let fileEnd = 0;
+  const grow = async (): Promise<void> => {
+    if (fileEnd > storage.size) await storage.truncate?.(fileEnd);
+  };
   while (at < to) {
     const {
       end,
@@ -27,12 +30,30 @@ export async function preallocateMetadata(
       at,
       lower(guest(to), advance(at, requestLimit(geometry.clusterSize))),
     );
-    await link(metadata, links, () => undefined);
-    fileEnd = place + alignUp(end - at, geometry.clusterSize);
+    await link(metadata, links, () => () => undefined);
+    await clearStale(metadata, place, alignUp(end - at, geometry.clusterSize));
+    fileEnd = Math.max(fileEnd, place + alignUp(end - at, geometry.clusterSize));
     at = end;
-    if (l2.crowded) await writeBack.flush(false);
+    if (!l2.crowded) continue;
+    // No entry may be seen that points past the end of the file.
+    await grow();
+    await writeBack.flush(false);
   }
-  if (fileEnd > storage.size) await storage.truncate?.(fileEnd);
+  await grow();
+}
+
+/** Zeroes what new clusters hold from former times, if they are inside the file already. */
+async function clearStale(
+  { storage, isNew }: WritableMetadata,
+  start: number,
+  length: number,
+): Promise<void> {
+  const end = Math.min(storage.size, start + length);
+  if (isNew || start >= end) return;
+  if ((await storage.zero?.(start, end - start, { unmap: false })) === true) return;
+  for (let at = start; at < end; at += zeros.length) {
+    await storage.write(at, zeros.subarray(0, Math.min(zeros.length, end - at)));
+  }
 }
 
 /** QEMU asks for whole clusters, less than 2 GiB at a time. */
@@ -63,6 +84,7 @@ export async function preallocateData(
   const tables = divideUp(clusters, l2Entries) + 1;
   const first = await allocator.rebuildTable(start, clusters + tables, true);
   await allocator.allocateAt(first, clusters);
+  await clearStale(metadata, first, clusters * clusterSize);
   await growFile(metadata, first + clusters * clusterSize, mode);
   let at = alignUp(guest(from), clusterSize);
   for (let place = first; place < first + clusters * clusterSize;) {

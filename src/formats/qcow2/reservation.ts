@@ -72,16 +72,16 @@ export async function reserve(
       links.push(next);
       position = lower(end, advance(alignDown(position, clusterSize), next.count * clusterSize));
     }
+    return {
+      end: position,
+      host: advance(host, at % clusterSize),
+      links,
+      edges: await edgesOf(metadata, at, position, links),
+    };
   } catch (error) {
     await giveBack(metadata, links);
     throw error;
   }
-  return {
-    end: position,
-    host: advance(host, at % clusterSize),
-    links,
-    edges: await edgesOf(metadata, at, position, links),
-  };
 }
 
 /**
@@ -154,17 +154,19 @@ async function needsFilling(
 }
 
 /**
- * Points the L2 entries at their clusters. `replaced` is told of each entry whose old reference
- * goes, before it goes.
+ * Points the L2 entries at their clusters. `replacing` is called when a table is about to change, and
+ * the function it returns is told, without anybody else getting a turn, of each entry whose old
+ * reference goes, before it goes.
  */
 export async function link(
   metadata: WritableMetadata,
   links: readonly Link[],
-  replaced: (table: Table, index: number) => void,
+  replacing: () => (table: Table, index: number) => void,
 ): Promise<void> {
   const { clusterSize } = metadata.geometry;
   for (const { l2Offset, index, count, host, kept } of links) {
     const table = await metadata.l2.load(l2Offset);
+    const replaced = replacing();
     for (let i = 0; i < count; i++) {
       if (kept && !isZeroFlagged(table, index + i)) continue;
       if (!kept) replaced(table, index + i);

@@ -8,12 +8,14 @@ import { lastUsedCluster, preallocateData, preallocateMetadata } from "./preallo
 
 /**
  * Changes the size of the disk, which must be idle. Growing follows QEMU cluster by cluster;
- * `size` is a multiple of 512.
+ * `size` is a multiple of 512. `replacing` is called whenever entries are about to change; the function
+ * it returns tells whether anybody still relies on what they were.
  */
 export async function resize(
   metadata: WritableMetadata,
   size: number,
   { preallocation = "off" }: ResizeOptions,
+  replacing: () => () => boolean = () => () => true,
 ): Promise<void> {
   const { geometry, storage } = metadata;
   const old = metadata.diskSize;
@@ -32,7 +34,7 @@ export async function resize(
     );
   }
   if (size < old) {
-    await shrink(metadata, size, preallocation);
+    await shrink(metadata, size, preallocation, replacing);
   } else {
     await metadata.growL1(entries);
     if (preallocation === "metadata") await preallocateMetadata(metadata, old, size);
@@ -47,6 +49,7 @@ async function shrink(
   metadata: WritableMetadata,
   size: number,
   preallocation: Preallocation,
+  replacing: () => () => boolean,
 ): Promise<void> {
   const { geometry, l1, l2, storage, writeBack } = metadata;
   if (preallocation !== "off") {
@@ -66,11 +69,12 @@ async function shrink(
     const offset = l1.l2Offset(i);
     if (offset === 0) continue;
     const table = await l2.load(offset);
+    const ready = replacing();
     const whole = i * geometry.l2Span >= first;
     const from = whole ? 0 : (first - i * geometry.l2Span) / geometry.clusterSize;
     for (let index = from; index < geometry.l2Entries; index++) {
       const range = referenced(table, index, geometry);
-      if (range !== undefined) writeBack.releaseLater({ ...range, punch: true, ready: () => true });
+      if (range !== undefined) writeBack.releaseLater({ ...range, punch: true, ready });
       setEntry(l2, table, index, 0, 0);
     }
     if (!whole) continue;
@@ -80,7 +84,7 @@ async function shrink(
       offset,
       length: geometry.clusterSize,
       punch: true,
-      ready: () => true,
+      ready,
     });
   }
   await writeBack.flush(false);

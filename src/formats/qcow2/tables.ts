@@ -64,9 +64,24 @@ export class TableCache {
     if (present !== undefined) return present;
     const pending = this.loading.get(offset);
     if (pending !== undefined) return pending;
-    const promise = this.read(offset).finally(() => this.loading.delete(offset));
+    const promise = this.read(offset);
     this.loading.set(offset, promise);
-    return promise;
+    let table: Table;
+    try {
+      table = await promise;
+    } catch (error) {
+      this.finishLoading(offset, promise);
+      throw error;
+    }
+    // What has been read is of no use if the table was changed or dropped meanwhile.
+    if (!this.finishLoading(offset, promise)) return this.load(offset);
+    this.insert(table);
+    return table;
+  }
+
+  /** Whether `promise` was still the one that loads the table at `offset`; it no longer is. */
+  private finishLoading(offset: HostOffset, promise: Promise<Table>): boolean {
+    return this.loading.get(offset) === promise && this.loading.delete(offset);
   }
 
   /** A new, zeroed, dirty table at `offset`, where no table was before. */
@@ -83,7 +98,11 @@ export class TableCache {
     const clean = table.dirtyTo === 0;
     table.dirtyFrom = clean ? from : Math.min(table.dirtyFrom, from);
     table.dirtyTo = Math.max(table.dirtyTo, to);
-    if (clean) this.dirty.add(table);
+    if (!clean) return;
+    this.dirty.add(table);
+    // It may have been dropped from memory between being looked up and being changed.
+    this.loading.delete(table.offset);
+    this.tables.set(table.offset, table);
   }
 
   /** Notes that `table` is in the storage as it is here. */
@@ -96,6 +115,7 @@ export class TableCache {
 
   /** Forgets the table at `offset`, whose cluster has been freed. */
   drop(offset: HostOffset): void {
+    this.loading.delete(offset);
     const table = this.tables.get(offset);
     if (table === undefined) return;
     this.tables.delete(offset);
@@ -127,9 +147,7 @@ export class TableCache {
     }
     const bytes = new Uint8Array(this.clusterSize);
     await readFully(this.storage, offset, bytes, this.what);
-    const table = new Table(offset, bytes);
-    this.insert(table);
-    return table;
+    return new Table(offset, bytes);
   }
 
   private insert(table: Table): void {

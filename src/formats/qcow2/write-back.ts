@@ -7,9 +7,10 @@ import type { Table } from "./tables.ts";
 /**
  * Brings changed metadata to the storage in an order that a crash at any point survives:
  *
- * 1. refcount blocks that nothing points to yet; barrier;
- * 2. refcount table entries, refcount blocks (only ever too high here), L2 tables that nothing
- *    points to yet, and with them all guest data written so far; barrier;
+ * 1. refcount blocks (their counts are only ever too high here); barrier, if new ones are among
+ *    them, for they count each other;
+ * 2. refcount table entries, L2 tables that nothing points to yet, and with them all guest data
+ *    written so far; barrier;
  * 3. L2 and L1 entries, which make the data visible; barrier;
  * 4. only now do the refcounts of what was replaced drop, so that nothing that an old L2 entry in
  *    the storage may still point to is reused.
@@ -56,9 +57,9 @@ export class WriteBack {
 
   /** Runs steps 1 to 4. `durable`: end with everything on stable storage. */
   async flush(durable: boolean): Promise<void> {
-    await this.writeFreshBlocks();
     await this.writeCounts();
     const { l1, l2 } = this.metadata;
+    for (const table of ordered(l2.dirty)) if (table.fresh) await this.write(table, l2);
     if (l2.dirty.size > 0 || l1.dirtyEntries.size > 0) {
       await this.barrier();
       for (const table of ordered(l2.dirty)) await this.write(table, l2);
@@ -80,7 +81,6 @@ export class WriteBack {
     await this.flush(durable);
     const { blocks, dirtyEntries } = this.metadata.refcounts;
     if (blocks.dirty.size === 0 && dirtyEntries.size === 0) return;
-    await this.writeFreshBlocks();
     await this.writeCounts();
     if (durable) await this.storage.flush();
   }
@@ -96,29 +96,42 @@ export class WriteBack {
     if (this.barriers) await this.storage.flush();
   }
 
-  private async writeFreshBlocks(): Promise<void> {
-    const { blocks } = this.metadata.refcounts;
-    const fresh = ordered(blocks.dirty).filter((block) => block.fresh);
-    for (const block of fresh) await this.write(block, blocks);
-    if (fresh.length > 0) await this.barrier();
-  }
-
   private async writeCounts(): Promise<void> {
-    const { refcounts, l2 } = this.metadata;
+    const { refcounts } = this.metadata;
+    await this.writeBlocks();
+    if (refcounts.dirtyEntries.size === 0) return;
+    await this.barrier();
     await this.writeEntries(refcounts.dirtyEntries, refcounts.tableOffset, (from, to) =>
       encodeEntries(refcounts.table.subarray(from, to)),
     );
-    await this.writeBlocks();
-    for (const table of ordered(l2.dirty)) if (table.fresh) await this.write(table, l2);
   }
 
   private async release({ offset, length, punch }: Release): Promise<void> {
     await this.metadata.allocator.release(offset, length);
-    if (!punch || this.storage.zero === undefined) return;
-    const { clusterSize } = this.metadata.geometry;
+    if (punch) await this.punchFree(offset, length);
+  }
+
+  /** Gives back to the host those clusters of a range that nothing uses any more. */
+  private async punchFree(offset: HostOffset, length: number): Promise<void> {
+    const { storage } = this;
+    if (storage.zero === undefined) return;
+    const { refcounts, geometry } = this.metadata;
+    const { clusterSize } = geometry;
+    const last = Math.floor((offset + length - 1) / clusterSize);
     // A packed cluster shares its host cluster, which may still be in use.
-    if (offset % clusterSize !== 0 || length % clusterSize !== 0) return;
-    await this.storage.zero(offset, length, { unmap: true });
+    const isFree = (index: number): boolean => refcounts.cachedCount(index) === 0;
+    for (let first = Math.floor(offset / clusterSize); first <= last; first++) {
+      if (!isFree(first)) continue;
+      let end = first + 1;
+      while (end <= last && isFree(end)) end++;
+      const stop = Math.min(end * clusterSize, storage.size);
+      const start = first * clusterSize;
+      // A host that cannot give the space back loses nothing but the space.
+      if (start < stop) {
+        await storage.zero(start, stop - start, { unmap: true }).catch(() => false);
+      }
+      first = end;
+    }
   }
 
   private async write(table: Table, cache: { written(table: Table): void }): Promise<void> {

@@ -8,6 +8,7 @@ import {
   type ImageWriter,
   type ResizeOptions,
 } from "../../disk/index.ts";
+import { PlatterError } from "../../errors.ts";
 import { compressedBit, compressedOffsetBits, encodeCompressed, zeroBit } from "./entries.ts";
 import {
   hostClusterOf,
@@ -34,6 +35,7 @@ export class Qcow2Writer implements ImageWriter {
   private readonly hasBacking: boolean;
   /** A compressed cluster has been written. */
   private packed = false;
+  private closed = false;
   private readonly ranges = new RangeLock();
   /** Everything that reads or changes metadata across an await runs in here. */
   private readonly serial = new Serial();
@@ -47,7 +49,10 @@ export class Qcow2Writer implements ImageWriter {
   async ensure(at: GuestOffset, end: GuestOffset): Promise<Change> {
     const { clusterSize } = this.metadata.geometry;
     const free = await this.ranges.claim(alignDown(at, clusterSize), alignUp(end, clusterSize));
-    const { links, ...found } = await this.guarded(free, () => reserve(this.metadata, at, end));
+    const { links, ...found } = await this.guarded(free, () => {
+      this.checkInside(end);
+      return reserve(this.metadata, at, end);
+    });
     return {
       start: at,
       ...found,
@@ -62,6 +67,7 @@ export class Qcow2Writer implements ImageWriter {
     const maxOffset = Math.min(2 ** compressedOffsetBits(clusterBits) - 1, Number.MAX_SAFE_INTEGER);
     this.packed = true;
     const host = await this.guarded(free, async () => {
+      this.checkInside(advance(at, 1));
       await tableFor(this.metadata, at);
       return this.metadata.allocator.allocatePacked(packedLength, maxOffset);
     });
@@ -103,21 +109,43 @@ export class Qcow2Writer implements ImageWriter {
   }
 
   async resize(size: number, options: ResizeOptions): Promise<void> {
-    await this.ranges.drain();
-    await this.serial.run(() => resize(this.metadata, size, options));
+    const free = await this.ranges.claim(0, Infinity);
+    await this.settle(free, () =>
+      resize(this.metadata, size, options, () => this.leases.advance()),
+    );
   }
 
   async flush(): Promise<void> {
     await this.serial.run(() => this.metadata.writeBack.flush(true));
   }
 
-  /** Writes everything out; the image can be closed afterwards. */
+  /** Writes everything out, when the changes under way are done. */
   async finish(durable: boolean): Promise<void> {
-    await this.ranges.drain();
-    await this.serial.run(async () => {
+    const free = await this.ranges.claim(0, Infinity);
+    await this.settle(free, async () => {
       await this.padToSector();
       await this.metadata.writeBack.finish(durable);
     });
+  }
+
+  /** As {@link Qcow2Writer.finish}; no change can be begun afterwards. */
+  async close(): Promise<void> {
+    this.closed = true;
+    await this.finish(false);
+  }
+
+  /** A request may have waited while the disk was made smaller or closed. */
+  private checkInside(end: GuestOffset): void {
+    const { storage, diskSize } = this.metadata;
+    const file = storage.name;
+    if (this.closed)
+      throw new PlatterError("E_CLOSED", `${file}: the image has been closed`, { file });
+    if (end <= diskSize) return;
+    throw new PlatterError(
+      "E_OUT_OF_RANGE",
+      `${file}: a request up to ${end} reaches past the end of the disk, which now has ${diskSize} bytes`,
+      { file, offset: end, value: diskSize },
+    );
   }
 
   /** Packed clusters may end the file anywhere; whole sectors are easier to read for everybody. */
@@ -136,6 +164,7 @@ export class Qcow2Writer implements ImageWriter {
     end: GuestOffset,
     entry: (table: Table, index: number) => readonly [upper: number, lower: number],
   ): Promise<Change | undefined> {
+    this.checkInside(end);
     const { geometry, diskSize } = this.metadata;
     const { clusterSize, l2Span } = geometry;
     const start = alignUp(at, clusterSize);
@@ -143,6 +172,10 @@ export class Qcow2Writer implements ImageWriter {
     const stop = lower(whole, advance(alignDown(start, l2Span), l2Span));
     if (start >= stop) return undefined;
     const free = await this.ranges.claim(start, alignUp(stop, clusterSize));
+    if (this.closed || this.metadata.diskSize !== diskSize) {
+      free();
+      return this.wholeClusters(at, end, entry);
+    }
     return {
       start,
       end: stop,
@@ -179,9 +212,9 @@ export class Qcow2Writer implements ImageWriter {
   }
 
   private async link(links: readonly Link[]): Promise<void> {
-    const ready = this.leases.advance();
-    await link(this.metadata, links, (table, index) => {
-      this.releaseEntry(table, index, { punch: false, ready });
+    await link(this.metadata, links, () => {
+      const ready = this.leases.advance();
+      return (table, index) => this.releaseEntry(table, index, { punch: false, ready });
     });
     await this.relieve();
   }

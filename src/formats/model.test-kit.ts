@@ -1,0 +1,582 @@
+/**
+ * A disk image against a plain byte array: the same operations on both, and the same bytes expected.
+ * Shared by the model tests here and by those that let QEMU look at the result.
+ */
+import fc from "fast-check";
+import { expect } from "vitest";
+import { alignDown, alignUp } from "../bytes/index.ts";
+import type { Codecs, CompressionType } from "../codec/index.ts";
+import type { CheckReport, Disk } from "../disk/index.ts";
+import {
+  FilterStorage,
+  MemoryStorage,
+  type StorageCall,
+  type WritableStorage,
+} from "../storage/index.ts";
+import type { FormatOptionValues } from "./format.ts";
+import { openDisk } from "./open.ts";
+import { formatNamed } from "./registry.ts";
+
+/** What an image behind the tested one is. */
+export interface ModelBacking {
+  readonly format: "raw" | "qcow2";
+  /** In percent of the tested disk: shorter and longer ones are the interesting ones. */
+  readonly percent: number;
+}
+
+/** What kind of image is tested. */
+export interface ModelSetup {
+  readonly format: "raw" | "qcow2";
+  readonly version: 2 | 3;
+  readonly clusterSize: number;
+  readonly refcountBits: number;
+  readonly compression: CompressionType | undefined;
+  readonly backing: ModelBacking | undefined;
+  readonly preallocation: "off" | "metadata" | "falloc";
+  /** Sectors of the disk at first. */
+  readonly sectors: number;
+  /** Bytes of tables kept in memory; undefined for the default. */
+  readonly cacheSize: number | undefined;
+  /** Seed of the delays of the storage. */
+  readonly jitter: number;
+}
+
+/** Which image setups to draw from. */
+export interface SetupOptions {
+  readonly compressions: readonly CompressionType[];
+  readonly clusterBits?: readonly [least: number, most: number];
+}
+
+/** Setups of qcow2 images. */
+export function qcow2Setups(options: SetupOptions): fc.Arbitrary<ModelSetup> {
+  const [least, most] = options.clusterBits ?? [9, 16];
+  return fc
+    .record({
+      format: fc.constant("qcow2" as const),
+      version: fc.constantFrom(3 as const, 3 as const, 2 as const),
+      clusterSize: fc.integer({ min: least, max: most }).map((bits) => 2 ** bits),
+      refcountBits: fc.integer({ min: 0, max: 6 }).map((order) => 2 ** order),
+      compression: fc.constantFrom(...options.compressions, undefined),
+      backing: fc.option(
+        fc.record({
+          format: fc.constantFrom("raw" as const, "qcow2" as const),
+          percent: fc.constantFrom(30, 100, 170),
+        }),
+        { nil: undefined },
+      ),
+      preallocation: fc.constantFrom(
+        "off" as const,
+        "off" as const,
+        "metadata" as const,
+        "falloc" as const,
+      ),
+      sectors: fc.integer({ min: 1, max: 900 }),
+      cacheSize: fc.constantFrom(1, undefined),
+      jitter: fc.integer({ min: 0, max: 1000 }),
+    })
+    .map((setup) => ({
+      ...setup,
+      refcountBits: setup.version === 2 ? 16 : setup.refcountBits,
+      compression: setup.version === 2 && setup.compression === "zstd" ? "zlib" : setup.compression,
+      preallocation: setup.backing === undefined ? setup.preallocation : "off",
+    }));
+}
+
+/** Setups of raw images. */
+export function rawSetups(): fc.Arbitrary<ModelSetup> {
+  return fc
+    .record({
+      sectors: fc.integer({ min: 1, max: 900 }),
+      jitter: fc.integer({ min: 0, max: 1000 }),
+    })
+    .map((drawn) => ({
+      ...drawn,
+      format: "raw",
+      version: 3,
+      clusterSize: 1,
+      refcountBits: 16,
+      compression: undefined,
+      backing: undefined,
+      preallocation: "off",
+      cacheSize: undefined,
+    }));
+}
+
+/** Where a request lies: places are fractions of the disk, so that they shrink and stay inside. */
+export interface Place {
+  /** From 0 to 1. */
+  readonly at: number;
+  /** In bytes, before being cut at the end of the disk. */
+  readonly length: number;
+  /** What both ends are rounded down to. */
+  readonly grain: "byte" | "sector" | "cluster";
+}
+
+/** A request that changes guest bytes, or reads them. */
+export type Request =
+  | { readonly kind: "write" | "discard" | "read" | "zero" | "zeroKeeping"; readonly place: Place }
+  | { readonly kind: "compressed"; readonly place: Place; readonly random: boolean };
+
+/** A step of a sequence. */
+export type Step =
+  | Request
+  | { readonly kind: "flush" | "reopen" | "check" }
+  | {
+      readonly kind: "resize";
+      readonly sectors: number;
+      readonly mode: "off" | "metadata" | "falloc";
+    }
+  /** Requests at the same time; those that overlap an earlier one are left out. */
+  | { readonly kind: "apart"; readonly requests: readonly Request[] }
+  /** Requests at the same time that may overlap. */
+  | { readonly kind: "together"; readonly requests: readonly Request[] };
+
+function requests(compressed: boolean): fc.Arbitrary<Request> {
+  const place = fc.record({
+    at: fc.double({ min: 0, max: 1, noNaN: true }),
+    length: fc.oneof(
+      fc.integer({ min: 0, max: 2000 }),
+      fc.integer({ min: 0, max: 70_000 }),
+      fc.integer({ min: 0, max: 300_000 }),
+    ),
+    grain: fc.constantFrom("byte" as const, "sector" as const, "cluster" as const),
+  });
+  return fc.oneof(
+    { weight: 4, arbitrary: fc.record({ kind: fc.constant("write" as const), place }) },
+    {
+      weight: 4,
+      arbitrary: fc.record({
+        kind: fc.constantFrom("read", "discard", "zero", "zeroKeeping"),
+        place,
+      }),
+    },
+    {
+      weight: compressed ? 3 : 0,
+      arbitrary: fc.record({
+        kind: fc.constant("compressed" as const),
+        place,
+        random: fc.boolean(),
+      }),
+    },
+  );
+}
+
+/** Sequences of steps. `compressed`: with compressed writes; `serial`: one request at a time. */
+export function sequences(options: {
+  readonly compressed: boolean;
+  readonly serial?: boolean;
+  readonly maxLength?: number;
+}): fc.Arbitrary<Step[]> {
+  const request = requests(options.compressed);
+  const batch = fc.array(request, { minLength: 2, maxLength: 8 });
+  const pair = fc.array(request, { minLength: 2, maxLength: 4 });
+  const step = fc.oneof(
+    { weight: 8, arbitrary: request as fc.Arbitrary<Step> },
+    {
+      weight: 2,
+      arbitrary: fc.record({
+        kind: fc.constantFrom("flush" as const, "reopen" as const, "check" as const),
+      }),
+    },
+    {
+      weight: 1,
+      arbitrary: fc.record({
+        kind: fc.constant("resize" as const),
+        sectors: fc.integer({ min: 0, max: 900 }),
+        mode: fc.constantFrom(
+          "off" as const,
+          "off" as const,
+          "metadata" as const,
+          "falloc" as const,
+        ),
+      }),
+    },
+    {
+      weight: options.serial === true ? 0 : 3,
+      arbitrary: fc.record({ kind: fc.constant("apart" as const), requests: batch }),
+    },
+    {
+      weight: options.serial === true ? 0 : 2,
+      arbitrary: fc.record({ kind: fc.constant("together" as const), requests: pair }),
+    },
+  );
+  return fc.array(step, { minLength: 1, maxLength: options.maxLength ?? 30 });
+}
+
+/** A storage whose calls take their time, differently each time, and that survives being closed. */
+export class JitterStorage extends FilterStorage {
+  private state: number;
+
+  declare readonly write: WritableStorage["write"];
+  declare readonly flush: WritableStorage["flush"];
+
+  constructor(inner: WritableStorage, seed: number) {
+    super(inner);
+    this.state = seed;
+  }
+
+  override close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  protected override async around<T>(_call: StorageCall, run: () => Promise<T>): Promise<T> {
+    await this.delay();
+    const result = await run();
+    await this.delay();
+    return result;
+  }
+
+  protected override aroundSync<T>(_call: StorageCall, run: () => T): T {
+    return run();
+  }
+
+  private async delay(): Promise<void> {
+    if (this.state === 0) return;
+    this.state = (Math.imul(this.state, 1664525) + 1013904223) >>> 0;
+    const ticks = [0, 1, 3, 10, 30, 100][this.state % 6]!;
+    for (let i = 0; i < ticks; i++) await Promise.resolve();
+  }
+}
+
+/** A guest range and what a request makes of it; `undefined` bytes: nothing. */
+interface Effect {
+  readonly start: number;
+  readonly end: number;
+  readonly bytes: Uint8Array | "zeros" | undefined;
+}
+
+/** An image, and a byte array that has to be equal to it. */
+export class Model {
+  readonly setup: ModelSetup;
+  /** What the guest has to see. */
+  bytes: Uint8Array;
+  disk: Disk;
+  private readonly codecs: Codecs;
+  private readonly storage: JitterStorage;
+  private readonly base: MemoryStorage | undefined;
+  private writes = 0;
+
+  private constructor(
+    setup: ModelSetup,
+    codecs: Codecs,
+    storage: JitterStorage,
+    base: MemoryStorage | undefined,
+    disk: Disk,
+    bytes: Uint8Array,
+  ) {
+    this.setup = setup;
+    this.codecs = codecs;
+    this.storage = storage;
+    this.base = base;
+    this.disk = disk;
+    this.bytes = bytes;
+  }
+
+  /** Makes the image in `inner`, which is empty, and opens it. */
+  static async create(
+    setup: ModelSetup,
+    codecs: Codecs,
+    inner: WritableStorage = new MemoryStorage({ name: "model" }),
+    base?: WritableStorage,
+  ): Promise<Model> {
+    const size = setup.sectors * 512;
+    const storage = new JitterStorage(inner, setup.jitter);
+    const bytes = new Uint8Array(size);
+    const behind = setup.backing && (await createBacking(setup.backing, size, codecs, base));
+    if (behind !== undefined) bytes.set(behind.bytes.subarray(0, size));
+    const made = await formatNamed(setup.format, "create").create!(storage, {
+      size,
+      backing: setup.backing && { name: "base", format: setup.backing.format },
+      values: createValues(setup),
+    });
+    await made.finish({ durable: true });
+    await made.image.close();
+    const disk = await openModel(setup, codecs, storage, behind?.storage);
+    return new Model(setup, codecs, storage, behind?.storage, disk, bytes);
+  }
+
+  /** Takes one step and compares what can be compared. */
+  async take(step: Step): Promise<void> {
+    switch (step.kind) {
+      case "flush":
+        return this.disk.flush();
+      case "check":
+        await this.disk.flush();
+        return this.expectClean(this.disk);
+      case "reopen":
+        return this.reopen();
+      case "resize":
+        return this.resize(step.sectors * 512, step.mode);
+      case "apart":
+        return this.takeApart(step.requests);
+      case "together":
+        return this.takeTogether(step.requests);
+      default:
+        return this.takeApart([step]);
+    }
+  }
+
+  /** Compares everything, closes the image, and checks what is left behind. */
+  async finish(): Promise<void> {
+    await this.expectContents();
+    await this.disk.flush();
+    await this.expectClean(this.disk);
+    await this.disk.close();
+    await this.expectClosedClean();
+  }
+
+  private async reopen(): Promise<void> {
+    await this.disk.close();
+    await this.expectClosedClean();
+    this.disk = await openModel(this.setup, this.codecs, this.storage, this.base);
+    await this.expectContents();
+  }
+
+  /** What is in the storage, without what is in our memory. */
+  private async expectClosedClean(): Promise<void> {
+    const { format, cacheSize } = this.setup;
+    const disk = await openDisk(this.storage, {
+      format,
+      references: "ignore",
+      ...(cacheSize !== undefined && { cacheSize }),
+    });
+    await this.expectClean(disk);
+    await disk.close();
+  }
+
+  private async expectClean(disk: Disk): Promise<void> {
+    const report = await disk.image.check?.({});
+    if (report !== undefined) expectCleanReport(report);
+  }
+
+  /** The disk, read in one go, has to be the model. */
+  async expectContents(): Promise<void> {
+    expect(this.disk.size).toBe(this.bytes.length);
+    const found = new Uint8Array(this.bytes.length);
+    await this.disk.read(0, found);
+    expectEqual(found, this.bytes, 0);
+  }
+
+  private async resize(size: number, mode: "off" | "metadata" | "falloc"): Promise<void> {
+    const grows = size > this.bytes.length;
+    const raw = this.setup.format === "raw";
+    const possible = grows && this.setup.backing === undefined && !(raw && mode === "metadata");
+    await this.disk.resize(size, possible ? { preallocation: mode } : {});
+    const before = this.bytes;
+    this.bytes = new Uint8Array(size);
+    this.bytes.set(before.subarray(0, size));
+    await this.expectContents();
+  }
+
+  private async takeApart(requests: readonly Request[]): Promise<void> {
+    const chosen: Array<{ readonly request: Request; readonly effect: Effect }> = [];
+    for (const request of requests) {
+      const effect = this.effectOf(request);
+      const { start, end } = effect;
+      if (
+        start >= end ||
+        chosen.some((other) => other.effect.start < end && start < other.effect.end)
+      )
+        continue;
+      chosen.push({ request, effect });
+    }
+    await settle(
+      chosen.map(async ({ request, effect: { start, end, bytes } }) => {
+        if (request.kind !== "read") return this.issue(request, start, end, bytes);
+        const found = new Uint8Array(end - start);
+        await this.disk.read(start, found);
+        expectEqual(found, this.bytes.subarray(start, end), start);
+      }),
+    );
+    for (const { request, effect } of chosen) this.apply(this.bytes, this.visible(request, effect));
+  }
+
+  /** Every sector has to be what one of the orders of the requests leaves there. */
+  private async takeTogether(requests: readonly Request[]): Promise<void> {
+    const effects = requests
+      .map((request) => ({ request, effect: this.effectOf(request) }))
+      .filter(({ effect }) => effect.start < effect.end);
+    await settle(
+      effects.map(async ({ request, effect: { start, end, bytes } }) =>
+        request.kind === "read"
+          ? this.disk.read(start, new Uint8Array(end - start))
+          : this.issue(request, start, end, bytes),
+      ),
+    );
+    const found = new Uint8Array(this.bytes.length);
+    await this.disk.read(0, found);
+    const visible = effects.map(({ request, effect }) => this.visible(request, effect));
+    for (let at = 0; at < found.length; at += 512) {
+      const touching = visible.filter(({ start, end }) => start < at + 512 && at < end);
+      const sector = found.subarray(at, at + 512);
+      const possible = orders(touching).some((order) => {
+        const expected = this.bytes.slice(at, at + 512);
+        for (const effect of order) this.apply(expected, effect, at);
+        return firstDifference(sector, expected) < 0;
+      });
+      expect(possible, `sector at ${at}: no order of the requests leads to it`).toBe(true);
+    }
+    this.bytes = found;
+  }
+
+  private effectOf(request: Request): Effect {
+    const size = this.bytes.length;
+    const unit = this.setup.clusterSize;
+    const { at, length, grain } = request.place;
+    if (request.kind === "compressed") {
+      const start = alignDown(Math.min(size - 1, Math.floor(at * size)), unit);
+      const end = Math.min(size, start + unit);
+      if (size === 0) return { start: 0, end: 0, bytes: undefined };
+      return { start, end, bytes: this.contents(end - start, request.random) };
+    }
+    const round = grain === "byte" ? 1 : grain === "sector" ? 512 : Math.max(512, unit);
+    const start = alignDown(Math.floor(at * size), round);
+    const until = Math.min(size, start + length);
+    const end = until === size ? size : Math.max(start, alignDown(until, round));
+    if (request.kind === "write") return { start, end, bytes: this.contents(end - start, false) };
+    return { start, end, bytes: request.kind === "read" ? undefined : "zeros" };
+  }
+
+  /** What the guest will see of it: a discard leaves partial clusters alone. */
+  private visible(request: Request, effect: Effect): Effect {
+    if (request.kind !== "discard") return effect;
+    const { version, backing, clusterSize } = this.setup;
+    if (version === 2 && backing !== undefined) return { ...effect, bytes: undefined };
+    const end = effect.end === this.bytes.length ? effect.end : alignDown(effect.end, clusterSize);
+    return { ...effect, start: alignUp(effect.start, clusterSize), end };
+  }
+
+  private async issue(
+    request: Request,
+    start: number,
+    end: number,
+    bytes: Effect["bytes"],
+  ): Promise<void> {
+    switch (request.kind) {
+      case "write":
+        return this.disk.write(start, bytes as Uint8Array);
+      case "compressed":
+        return this.disk.writeCompressed(start, bytes as Uint8Array);
+      case "discard":
+        return this.disk.discard(start, end - start);
+      default:
+        return this.disk.writeZeroes(start, end - start, { unmap: request.kind === "zero" });
+    }
+  }
+
+  private apply(target: Uint8Array, { start, end, bytes }: Effect, base = 0): void {
+    const from = Math.max(start, base);
+    const to = Math.min(end, base + target.length);
+    if (bytes === undefined || from >= to) return;
+    if (bytes === "zeros") target.fill(0, from - base, to - base);
+    else target.set(bytes.subarray(from - start, to - start), from - base);
+  }
+
+  /** Bytes that tell which write they are from; never zero, unless random. */
+  private contents(length: number, random: boolean): Uint8Array {
+    const number = ++this.writes;
+    const bytes = new Uint8Array(length);
+    let state = number;
+    for (let i = 0; i < length; i++) {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      bytes[i] = random ? state >>> 24 : 1 + ((number * 37 + (i >>> 9)) % 255);
+    }
+    return bytes;
+  }
+}
+
+/** Awaits all of them, also when one fails. */
+async function settle(tasks: ReadonlyArray<Promise<unknown>>): Promise<void> {
+  const results = await Promise.allSettled(tasks);
+  for (const result of results) if (result.status === "rejected") throw result.reason;
+}
+
+/** Neither corruptions nor leaks. */
+export function expectCleanReport({
+  problems,
+  corruptions,
+  leaks,
+  checkErrors,
+}: CheckReport): void {
+  const text = problems.map(({ message }) => message).join("\n");
+  expect({ corruptions, leaks, checkErrors }, text).toEqual({
+    corruptions: 0,
+    leaks: 0,
+    checkErrors: 0,
+  });
+}
+
+/** Two arrays of the same bytes; says where they differ, instead of printing them. */
+export function expectEqual(found: Uint8Array, expected: Uint8Array, base: number): void {
+  const at = firstDifference(found, expected);
+  if (at < 0) return;
+  expect.fail(
+    `byte ${base + at} (sector ${Math.floor((base + at) / 512)}) is ${found[at]}, not ${expected[at]}`,
+  );
+}
+
+function firstDifference(a: Uint8Array, b: Uint8Array): number {
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return i;
+  return -1;
+}
+
+function orders<T>(items: readonly T[]): T[][] {
+  if (items.length === 0) return [[]];
+  return items.flatMap((item, i) =>
+    orders([...items.slice(0, i), ...items.slice(i + 1)]).map((rest) => [item, ...rest]),
+  );
+}
+
+function createValues(setup: ModelSetup): FormatOptionValues {
+  if (setup.format === "raw") return {};
+  return {
+    compat: setup.version === 2 ? "0.10" : "1.1",
+    cluster_size: setup.clusterSize,
+    refcount_bits: setup.refcountBits,
+    compression_type: setup.compression ?? "zlib",
+    preallocation: setup.preallocation,
+  };
+}
+
+function openModel(
+  setup: ModelSetup,
+  codecs: Codecs,
+  storage: JitterStorage,
+  base: MemoryStorage | undefined,
+): Promise<Disk> {
+  return openDisk(storage, {
+    writable: true,
+    format: setup.format,
+    codecs,
+    references: () => Promise.resolve(base!.clone("base")),
+    ...(setup.cacheSize !== undefined && { cacheSize: setup.cacheSize }),
+  });
+}
+
+/** A disk of bytes that no write of the model has in their place. Also written to `copy`. */
+async function createBacking(
+  { format, percent }: ModelBacking,
+  size: number,
+  codecs: Codecs,
+  copy: WritableStorage | undefined,
+): Promise<{ readonly storage: MemoryStorage; readonly bytes: Uint8Array }> {
+  const bytes = new Uint8Array(alignUp(Math.ceil((size * percent) / 100), 512));
+  // Every third stretch of it has never been written.
+  const stretch = 12_288;
+  for (let i = 0; i < bytes.length; i++) {
+    bytes[i] = Math.floor(i / stretch) % 3 === 2 ? 0 : 255 - ((i >>> 9) % 200);
+  }
+  const storage = new MemoryStorage({ name: "base" });
+  const made = await formatNamed(format, "create").create!(storage, { size: bytes.length });
+  await made.finish({ durable: false });
+  await made.image.close();
+  const kept = new JitterStorage(storage, 0);
+  const disk = await openDisk(kept, { writable: true, format, codecs });
+  for (let at = 0; at < bytes.length; at += stretch) {
+    const piece = bytes.subarray(at, at + stretch);
+    if (piece.some((byte) => byte !== 0)) await disk.write(at, piece);
+  }
+  await disk.close();
+  await copy?.write(0, storage.toBytes());
+  return { storage, bytes };
+}
