@@ -9,6 +9,9 @@ export const maxL1Bytes = 32 * 1024 * 1024;
 /** QEMU's limit for the refcount table: 8 MiB. */
 export const maxRefcountTableBytes = 8 * 1024 * 1024;
 
+/** QEMU's cache for L2 tables: at most 32 MiB unless configured. */
+const qemuL2Cache = 32 * 1024 * 1024;
+
 /**
  * The sizes that follow from a header's `cluster_bits` and `refcount_order`. Everything else in the
  * format is counted in them (specification, "General", "Host cluster management", "Cluster
@@ -46,10 +49,14 @@ export class Geometry {
   }
 
   /**
-   * Entries that QEMU allocates for at most in one go: it handles L2 tables in 4 KiB slices. Ours
-   * are whole, but where clusters end up depends on it, and we put them where QEMU does.
+   * Entries that QEMU allocates for at most in one go, on a disk of `size` bytes: it works on whole L2
+   * tables where those of the disk fit its cache, otherwise on slices of 4 KiB. Our tables are always
+   * whole, but where clusters end up depends on it, and we put them where QEMU does.
    */
-  get sliceEntries(): number {
-    return Math.min(this.clusterSize, 4096) / entrySize;
+  sliceEntries(size: number): number {
+    const tables = this.l1Entries(size) * this.clusterSize;
+    return (
+      (tables <= qemuL2Cache ? this.clusterSize : Math.min(this.clusterSize, 4096)) / entrySize
+    );
   }
 }

@@ -96,7 +96,8 @@ async function nextLink(
   place: HostOffset,
 ): Promise<Link | undefined> {
   const { geometry, allocator } = metadata;
-  const { clusterSize, l2Entries, sliceEntries } = geometry;
+  const { clusterSize, l2Entries } = geometry;
+  const sliceEntries = geometry.sliceEntries(metadata.diskSize);
   const table = await tableFor(metadata, at);
   const index = Math.floor(at / clusterSize) % l2Entries;
   const wanted = (alignUp(end, clusterSize) - alignDown(at, clusterSize)) / clusterSize;
