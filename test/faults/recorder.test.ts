@@ -335,6 +335,28 @@ const scenarios: Readonly<Record<string, () => Promise<Scenario>>> = {
     await scenario.disk.close();
     return scenario;
   },
+  async "a refcount block that another one counts"() {
+    const scenario = new Scenario(await created(1024 * KiB, small));
+    await scenario.open();
+    // Up to the last cluster that its refcount block covers: what follows needs a new one.
+    let at = 0;
+    for (let place = 0; place % 64 !== 63; at += 512) {
+      await scenario.write(at, 512, 1 + (at >> 9));
+      for await (const { offset } of scenario.disk.extents({ start: at, end: at + 512 })) {
+        place = offset! / 512;
+      }
+    }
+    await scenario.zero(at - 512, 512, "keep");
+    await scenario.zero(0, 512, "discard");
+    await scenario.flush();
+    await scenario.disk.close();
+    await scenario.open();
+    // Goes on from a place that is kept, so that the free cluster is left for the refcount block.
+    await scenario.write(at - 512, 2048, 99);
+    await scenario.flush();
+    await scenario.disk.close();
+    return scenario;
+  },
   async "L2 tables written early for lack of memory"() {
     const scenario = new Scenario(await created(1024 * KiB, { cluster_size: 512 }));
     await scenario.open(1);
