@@ -71,6 +71,17 @@ export async function create(
 
 async function sizeOf(options: CreateOptions, context: CommandContext): Promise<number> {
   const { name, size, backing, unsafe = false } = options;
+  if (unsafe && backing !== undefined && backing.format === undefined) {
+    throw new PlatterError(
+      "E_INVALID_ARGUMENT",
+      `${name}: the backing file "${backing.name}" is named without its format; say which it is`,
+      {
+        file: name,
+        field: "backing_fmt",
+        qemu: `${name}: Backing file specified without backing format`,
+      },
+    );
+  }
   const fromBacking =
     backing === undefined || unsafe ? undefined : await backingSize(name, backing, context);
   const chosen = size ?? fromBacking;

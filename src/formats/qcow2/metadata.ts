@@ -171,7 +171,8 @@ export class WritableMetadata extends Metadata {
 
   /** The new table is complete, with all blocks, before the header points to it. */
   private async switchRefcountTable(table: Float64Array, offset: HostOffset): Promise<void> {
-    await this.writeBack.writeBlocks();
+    // The old table stays in a free cluster: with its last entries, as QEMU leaves it.
+    await this.writeBack.writeCounts();
     await this.storage.write(offset, encodeEntries(table));
     await this.writeBack.barrier();
     await this.updateHeader({

@@ -71,10 +71,17 @@ export function checkCreateOptions(
     if ((unsupported.includes(name) && !off) || name.startsWith("encrypt.")) {
       throw refuse(name, `the option '${name}' is not supported yet`, "E_UNSUPPORTED");
     }
+    if (!unsupported.includes(name) && !createOptions.some((option) => option.name === name)) {
+      throw refuse(name, `Invalid parameter '${name}'`);
+    }
   }
 
   const clusterSize = Number(values["cluster_size"] ?? 65536);
   const clusterBits = Math.log2(clusterSize);
+  const compat = oneOf(values["compat"] ?? "v3", ["v2", "v3", "0.10", "1.1"] as const, () =>
+    refuse("compat", notAccepted("version", values["compat"])),
+  );
+  const version = compat === "v2" || compat === "0.10" ? 2 : 3;
   const preallocation = oneOf(
     values["preallocation"] ?? "off",
     ["off", "metadata", "falloc", "full"] as const,
@@ -83,10 +90,6 @@ export function checkCreateOptions(
   const compression = oneOf(values["compression_type"] ?? "zlib", compressionTypes, () =>
     refuse("compression_type", notAccepted("compression-type", values["compression_type"])),
   );
-  const compat = oneOf(values["compat"] ?? "v3", ["v2", "v3", "0.10", "1.1"] as const, () =>
-    refuse("compat", notAccepted("version", values["compat"])),
-  );
-  const version = compat === "v2" || compat === "0.10" ? 2 : 3;
   if (!Number.isInteger(clusterBits) || clusterBits < 9 || clusterBits > 21) {
     throw refuse("cluster_size", "Cluster size must be a power of two between 512 and 2048k");
   }

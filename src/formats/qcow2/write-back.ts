@@ -96,7 +96,8 @@ export class WriteBack {
     if (this.barriers) await this.storage.flush();
   }
 
-  private async writeCounts(): Promise<void> {
+  /** Step 1, and the table entries of new refcount blocks. */
+  async writeCounts(): Promise<void> {
     const { refcounts } = this.metadata;
     await this.writeBlocks();
     if (refcounts.dirtyEntries.size === 0) return;
