@@ -52,8 +52,9 @@ const widths = [
 /** Sizes that end inside a cluster, fill several L2 tables and make the refcount table grow. */
 function sizes(clusterSize: number, preallocation: string): number[] {
   // How large a disk stays cheap to make in that mode.
-  const large = preallocation === "off" ? 2 ** 36 : preallocation === "metadata" ? GiB : 2 ** 26;
-  const limit = Math.min(large, clusterSize * (preallocation === "off" ? 4e6 : 5e5));
+  const large = { off: 2 ** 36, metadata: GiB }[preallocation] ?? 2 ** 26;
+  const clusters = preallocation === "off" ? 2 ** 22 : everything ? 2 ** 19 : 2 ** 14;
+  const limit = Math.min(large, clusterSize * clusters);
   const severalTables = (clusterSize * clusterSize * 3) / 8 + 512 * 7;
   const all = [0, 512, 2 ** 20, severalTables, 2 ** 26, GiB, 5 * GiB].filter(
     (size) => size <= limit,
