@@ -50,7 +50,10 @@ describePeer(["qemu-img@7.2", "qemu-io"], "the model and QEMU", (qemuImg, qemuIo
       expect(found.length).toBe(model.bytes.length);
       expectEqual(found, model.bytes, 0);
     });
-    await fc.assert(property, { numRuns: 120 * inject("effort"), interruptAfterTimeLimit: 600_000 });
+    await fc.assert(property, {
+      numRuns: 120 * inject("effort"),
+      interruptAfterTimeLimit: 600_000,
+    });
   });
 
   test("we read what QEMU wrote", async () => {
@@ -108,7 +111,10 @@ describePeer(["qemu-img@7.2", "qemu-io"], "the model and QEMU", (qemuImg, qemuIo
         await disk.close();
       },
     );
-    await fc.assert(property, { numRuns: 120 * inject("effort"), interruptAfterTimeLimit: 600_000 });
+    await fc.assert(property, {
+      numRuns: 120 * inject("effort"),
+      interruptAfterTimeLimit: 600_000,
+    });
   });
 
   test("the file is not longer than what is in it", async () => {
