@@ -25,11 +25,11 @@ class Drawn implements Image {
   readonly storage: MemoryStorage;
   readonly size: number;
   loads = 0;
-  private readonly map_: string;
+  private readonly letters: string;
   private readonly loaded = new Set<number>();
 
   constructor(map: string) {
-    this.map_ = map;
+    this.letters = map;
     this.size = map.length * unit;
     this.storage = MemoryStorage.from(
       Uint8Array.from({ length: this.size }, (_, i) => 1 + Math.floor(i / unit)),
@@ -42,7 +42,7 @@ class Drawn implements Image {
       const index = Math.floor(position / unit);
       if (!this.loaded.has(index >> 2)) return position;
       const next = lower(end, guest((index + 1) * unit));
-      const letter = this.map_[index]!;
+      const letter = this.letters[index]!;
       const fits =
         letter === "C"
           ? into.add(Kind.compressed, alignDown(position, unit), unit, host(index), false, 100)

@@ -52,7 +52,6 @@ describePeer(["qemu-img@7.2", "qemu-io"], "the model and QEMU", (qemuImg, qemuIo
     });
     await fc.assert(property, {
       numRuns: 120 * inject("effort"),
-      interruptAfterTimeLimit: 600_000,
     });
   });
 
@@ -113,7 +112,6 @@ describePeer(["qemu-img@7.2", "qemu-io"], "the model and QEMU", (qemuImg, qemuIo
     );
     await fc.assert(property, {
       numRuns: 120 * inject("effort"),
-      interruptAfterTimeLimit: 600_000,
     });
   });
 

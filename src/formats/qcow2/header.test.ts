@@ -17,7 +17,7 @@ const u64 = (value: number): number[] => [...u32(Math.floor(value / 2 ** 32)), .
 function sample(changes: Readonly<Record<number, readonly number[]>> = {}): Uint8Array {
   const bytes = new Uint8Array(4096);
   bytes.set([
-    ...[0x51, 0x46, 0x49, 0xfb],
+    ...u32(0x514649fb),
     ...u32(3),
     ...u64(144), // backing file name
     ...u32(8),
@@ -35,14 +35,16 @@ function sample(changes: Readonly<Record<number, readonly number[]>> = {}): Uint
     ...u64(0), // autoclear
     ...u32(4), // refcount_order
     ...u32(112), // header_length
-    ...[0, 0, 0, 0, 0, 0, 0, 0],
+    ...u64(0),
     ...u32(0xe2792aca),
     ...u32(5),
     ...ascii("qcow2"),
-    ...[0, 0, 0],
+    0,
+    0,
+    0,
     ...u32(0),
     ...u32(0),
-    ...[0, 0, 0, 0, 0, 0, 0, 0],
+    ...u64(0),
     ...ascii("base.img"),
   ]);
   for (const [at, value] of Object.entries(changes)) bytes.set(value, Number(at));
