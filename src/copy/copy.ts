@@ -46,7 +46,12 @@ export async function copy(source: CopySource, target: Disk, options: CopyOption
   const total = source.size;
   onProgress?.({ done: 0, total });
   const segments = topLayerOnly
-    ? planTopLayer(source, { longest: segmentBytes, signal })
+    ? planTopLayer(source, {
+        // Only whole clusters can be compressed.
+        unit: options.compress === true ? copyUnit(target) : 1,
+        longest: segmentBytes,
+        signal,
+      })
     : plan(source, { unit: copyUnit(target), longest: segmentBytes, signal });
   const reader = new SegmentReader(source, segments);
   const mover = new Mover(target, options);
@@ -148,8 +153,11 @@ class Mover {
       const cluster = bytes.subarray(from, Math.min(bytes.length, from + clusterSize));
       if (this.sparse > 0 && isZero(cluster)) {
         await this.zeroRange(at + from, at + from + cluster.length);
-      } else {
+      } else if (cluster.length === clusterSize || at + bytes.length === this.target.size) {
         await this.target.writeCompressed(at + from, cluster);
+      } else {
+        // The source ends inside a cluster of a larger target.
+        await this.target.write(at + from, cluster);
       }
     }
   }

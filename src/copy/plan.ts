@@ -58,24 +58,35 @@ export async function* plan(source: CopySource, options: PlanOptions): AsyncGene
 
 /**
  * As {@link plan}, but only what the top layer of the source has of its own, be it data or zeros: the
- * target has the layers behind it already.
+ * target has the layers behind it already. Widened to whole units, whose rest comes from those layers.
  */
 export async function* planTopLayer(
   source: CopySource,
-  { longest, signal }: Omit<PlanOptions, "unit">,
+  { unit, longest, signal }: PlanOptions,
 ): AsyncGenerator<Segment> {
+  let planned = 0;
+  function* data(start: number, end: number): Generator<Segment> {
+    for (let at = start; at < end;) {
+      const stop = Math.min(end, alignDown(at, longest) + longest);
+      yield { start: at, end: stop, pieces: [{ start: at, end: stop }] };
+      at = stop;
+    }
+  }
   for await (const extent of source.extents({ holes: true, signal })) {
     if (extent.depth > 0) continue;
     const stop = extent.start + extent.length;
-    if (extent.zero) {
-      yield { start: extent.start, end: stop, pieces: [] };
-      continue;
+    const from = Math.max(planned, alignDown(extent.start, unit));
+    const to = Math.min(source.size, alignUp(stop, unit));
+    const zeroFrom = Math.max(from, alignUp(extent.start, unit));
+    const zeroTo = stop === source.size ? stop : alignDown(stop, unit);
+    if (extent.zero && zeroFrom < zeroTo) {
+      yield* data(from, zeroFrom);
+      yield { start: zeroFrom, end: zeroTo, pieces: [] };
+      yield* data(zeroTo, to);
+    } else {
+      yield* data(from, to);
     }
-    for (let at = extent.start; at < stop;) {
-      const end = Math.min(stop, alignDown(at, longest) + longest);
-      yield { start: at, end, pieces: [{ start: at, end }] };
-      at = end;
-    }
+    planned = Math.max(planned, to);
   }
 }
 

@@ -3,7 +3,7 @@
  * Shared by the model tests here and by those that let QEMU look at the result.
  */
 import fc from "fast-check";
-import { expect } from "vitest";
+import { assert, expect } from "vitest";
 import { alignDown, alignUp } from "../bytes/index.ts";
 import type { Codecs, CompressionType } from "../codec/index.ts";
 import type { CheckReport, Disk } from "../disk/index.ts";
@@ -131,7 +131,7 @@ export type Step =
   /** Requests at the same time that may overlap. */
   | { readonly kind: "together"; readonly requests: readonly Request[] };
 
-function requests(compressed: boolean): fc.Arbitrary<Request> {
+function requestsOf(compressed: boolean): fc.Arbitrary<Request> {
   const place = fc.record({
     at: fc.double({ min: 0, max: 1, noNaN: true }),
     length: fc.oneof(
@@ -167,11 +167,11 @@ export function sequences(options: {
   readonly serial?: boolean;
   readonly maxLength?: number;
 }): fc.Arbitrary<Step[]> {
-  const request = requests(options.compressed);
+  const request = requestsOf(options.compressed);
   const batch = fc.array(request, { minLength: 2, maxLength: 8 });
   const pair = fc.array(request, { minLength: 2, maxLength: 4 });
   const step = fc.oneof(
-    { weight: 8, arbitrary: request as fc.Arbitrary<Step> },
+    { weight: 8, arbitrary: request },
     {
       weight: 2,
       arbitrary: fc.record({
@@ -351,7 +351,7 @@ export class Model {
 
   /** The disk, read in one go, has to be the model. */
   async expectContents(): Promise<void> {
-    expect(this.disk.size).toBe(this.bytes.length);
+    assert.equal(this.disk.size, this.bytes.length, "size of the disk");
     const found = new Uint8Array(this.bytes.length);
     await this.disk.read(0, found);
     expectEqual(found, this.bytes, 0);
@@ -414,7 +414,7 @@ export class Model {
         for (const effect of order) this.apply(expected, effect, at);
         return firstDifference(sector, expected) < 0;
       });
-      expect(possible, `sector at ${at}: no order of the requests leads to it`).toBe(true);
+      assert.isTrue(possible, `sector at ${at}: no order of the requests leads to it`);
     }
     this.bytes = found;
   }

@@ -390,16 +390,14 @@ describe("a crash at any moment", () => {
     await checkAllCrashes(scenario, false);
   });
 
-  const creations: ReadonlyArray<readonly [size: number, values: FormatOptionValues]> = [
-    ...["off", "metadata", "falloc", "full"].flatMap(
-      (preallocation) =>
-        [
-          [1024 * KiB, { preallocation }],
-          [700 * KiB, { preallocation, ...small }],
-          [512 * KiB, { preallocation, cluster_size: 4096, compat: "0.10" }],
-        ] as const,
-    ),
-  ];
+  const modes = ["off", "metadata", "falloc", "full"];
+  const creations = modes.flatMap<readonly [size: number, values: FormatOptionValues]>(
+    (preallocation) => [
+      [1024 * KiB, { preallocation }],
+      [700 * KiB, { preallocation, ...small }],
+      [512 * KiB, { preallocation, cluster_size: 4096, compat: "0.10" }],
+    ],
+  );
   test.for(creations)("while creating %d bytes with %o", async ([size, values]) => {
     const scenario = new Scenario(new MemoryStorage());
     const made = await formatNamed("qcow2", "create").create!(scenario.storage, { size, values });

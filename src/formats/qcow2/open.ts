@@ -39,10 +39,6 @@ export async function open(storage: Storage, options: FormatOpenOptions): Promis
   if (header.fields.autoclear_features !== 0n) {
     await metadata.updateHeader({ autoclear_features: 0n });
   }
-  // What these bits vouch for is not kept up to date here (specification, "autoclear_features").
-  if (header.fields.autoclear_features !== 0n) {
-    await metadata.updateHeader({ autoclear_features: 0n });
-  }
   return new Qcow2Image(metadata, backing);
 }
 
