@@ -447,7 +447,8 @@ export class Disk {
   /** Throws `E_OUT_OF_RANGE` unless `length` bytes at `at` are inside [0, end). */
   checkRange(at: number, length: number, end = this.size): void {
     this.checkOpen();
-    if (Number.isInteger(at) && at >= 0 && length >= 0 && at + length <= end) return;
+    const isPossible = Number.isInteger(at) && at >= 0 && Number.isInteger(length) && length >= 0;
+    if (isPossible && at + length <= end) return;
     throw new PlatterError(
       "E_OUT_OF_RANGE",
       `${this.name}: ${length} bytes at ${at} are not inside the range of ${end} bytes`,

@@ -42,17 +42,16 @@ export interface ExtentOptions {
 }
 
 /**
- * Walks the disk from `start` to `end`. Neighbours that continue each other, in the guest and in the
- * storage, are one extent.
+ * Walks the disk from `start` to `end`, or to its own end if that comes first. Neighbours that
+ * continue each other, in the guest and in the storage, are one extent. Throws `E_OUT_OF_RANGE` when
+ * an offset is no whole number from 0 up, `E_CLOSED`, `E_ABORTED`, and what reading tables throws.
  */
 export async function* extents(disk: Disk, options: ExtentOptions = {}): AsyncGenerator<Extent> {
-  const { start = 0, end = disk.size, holes = false, signal } = options;
+  const { start = 0, holes = false, signal } = options;
+  const end = Math.min(options.end ?? disk.size, disk.size);
+  disk.checkRange(Math.min(start, disk.size), Math.max(0, end - start));
   let last: Extent | undefined;
-  for await (const extent of walk(
-    { disk, depth: 0, holes, signal },
-    start,
-    Math.min(end, disk.size),
-  )) {
+  for await (const extent of walk({ disk, depth: 0, holes, signal }, start, end)) {
     if (last !== undefined && continues(last, extent)) {
       last = lengthened(last, extent.length);
     } else {

@@ -14,7 +14,10 @@ export interface StreamOptions {
 
 const defaultChunk = 1024 * 1024;
 
-/** A byte stream of the guest bytes [start, end). Errors of reading end up in the stream. */
+/**
+ * A byte stream of the guest bytes [start, end). All errors, those of the options as well
+ * (`E_OUT_OF_RANGE`, `E_INVALID_ARGUMENT`), end up in the stream.
+ */
 export function readable(disk: Disk, options: StreamOptions = {}): ReadableStream<Uint8Array> {
   const { start = 0, end = disk.size, chunkSize = defaultChunk, signal } = options;
   if (!Number.isInteger(chunkSize) || chunkSize < 1) {
@@ -27,6 +30,16 @@ export function readable(disk: Disk, options: StreamOptions = {}): ReadableStrea
   let at = start;
   return new ReadableStream<Uint8Array>(
     {
+      async start() {
+        disk.checkRange(start, end - start);
+        if (Number.isInteger(chunkSize) && chunkSize > 0) return;
+        throw new PlatterError(
+          "E_INVALID_ARGUMENT",
+          `${disk.name}: a stream in chunks of ${chunkSize} bytes is not possible; use a whole ` +
+            `number from 1 up`,
+          { file: disk.name, field: "chunkSize", value: chunkSize },
+        );
+      },
       async pull(controller) {
         throwIfAborted(signal);
         if (at >= end) {
@@ -45,12 +58,15 @@ export function readable(disk: Disk, options: StreamOptions = {}): ReadableStrea
 
 /**
  * A stream that writes what it is given from `start` on, and flushes when it is closed. Writing past
- * `end` fails with `E_OUT_OF_RANGE`.
+ * `end`, or a range that is not inside the disk, fails with `E_OUT_OF_RANGE`.
  */
 export function writable(disk: Disk, options: StreamOptions = {}): WritableStream<Uint8Array> {
   const { start = 0, end = disk.size, signal } = options;
   let at = start;
   return new WritableStream<Uint8Array>({
+    async start() {
+      disk.checkRange(start, end - start);
+    },
     async write(chunk) {
       throwIfAborted(signal);
       disk.checkRange(at, chunk.length, end);

@@ -6,7 +6,7 @@
  * of storage.
  *
  * Offsets and lengths are bytes. Every method may reject with a {@link PlatterError} that names the
- * storage; other errors are wrapped by the caller.
+ * storage; other errors reach the caller of the library as they are.
  */
 export interface Storage {
   /** What error messages call it: the path as the user gave it, or a description. */

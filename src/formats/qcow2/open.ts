@@ -35,7 +35,7 @@ export async function open(storage: Storage, options: FormatOpenOptions): Promis
     headerIsLive: true,
     barriers: options.barriers ?? true,
   });
-  // What nobody here keeps up to date must not be believed afterwards.
+  // What these bits vouch for is not kept up to date here (specification, "autoclear_features").
   if (header.fields.autoclear_features !== 0n) {
     await metadata.updateHeader({ autoclear_features: 0n });
   }
