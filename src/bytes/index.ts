@@ -2,5 +2,5 @@ export { advance, alignDown, alignUp, divideUp, guest, host, lower } from "./off
 export type { GuestOffset, HostOffset } from "./offsets.ts";
 export { formatExactSize, formatSize, parseSize, readSize } from "./size.ts";
 export { Structure } from "./structure.ts";
-export type { Field, FieldType, Values } from "./structure.ts";
+export type { Values } from "./structure.ts";
 export { isZero } from "./zero.ts";

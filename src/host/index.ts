@@ -1,10 +1,7 @@
 export { missingCapabilities } from "./capabilities.ts";
-export { strerror } from "./errno.ts";
 export type { HostExtent, HostExtentKind } from "./fiemap.ts";
 export { FileStorage } from "./file.ts";
-export type { OpenFile } from "./file.ts";
 export { systemLibc } from "./libc.ts";
-export type { Libc, LibcSearch } from "./libc.ts";
 export { fileProvider } from "./provider.ts";
 export type { FileProviderOptions } from "./provider.ts";
 export { nodeCodecs } from "./zlib.ts";

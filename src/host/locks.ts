@@ -25,7 +25,7 @@ export interface LockRequest {
 const { consistentRead, write, resize } = Permission;
 
 /** Holds and denies nothing. */
-export const noLock: LockRequest = { take: [], deny: [] };
+const noLock: LockRequest = { take: [], deny: [] };
 
 /** What `qemu-img create` asks of a file before it empties it. */
 export const creatorLock: LockRequest = { take: [write, resize], deny: [resize] };

@@ -1,12 +1,11 @@
 export { BlobStorage } from "./blob.ts";
 export { FaultyStorage } from "./faulty.ts";
-export type { Fault, FaultyStorageOptions } from "./faulty.ts";
+export type { FaultyStorageOptions } from "./faulty.ts";
 export { FilterStorage } from "./filter.ts";
-export type { StorageCall, StorageChange } from "./filter.ts";
-export { MemoryStorage, memoryPageSize } from "./memory.ts";
+export type { StorageCall } from "./filter.ts";
+export { MemoryStorage } from "./memory.ts";
 export type { MemoryStorageOptions } from "./memory.ts";
 export type { CreateStorageOptions, NewStorage, OpenMode, StorageProvider } from "./provider.ts";
-export { checkRange, refuseClosed } from "./range.ts";
 export { applyRecorded, RecordingStorage } from "./recorder.ts";
 export type { Recorded } from "./recorder.ts";
 export type { LockMode, Storage, StorageExtent, WritableStorage } from "./storage.ts";

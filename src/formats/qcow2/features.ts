@@ -30,9 +30,6 @@ export const incompatible = {
 /** Compatible feature bits as masks. */
 export const compatible = { lazyRefcounts: 1n << 0n } as const;
 
-/** Auto-clear feature bits as masks. */
-export const autoclear = { bitmaps: 1n << 0n, dataFileRaw: 1n << 1n } as const;
-
 /** The name under which {@link incompatible.unfinished} stands in the feature name table. */
 export const unfinishedName = "unfinished: still being written";
 

@@ -10,7 +10,7 @@ import { TableCache } from "./tables.ts";
 import { WriteBack, encodeEntries } from "./write-back.ts";
 
 /** Bytes of L2 tables kept in memory unless the caller says otherwise: QEMU's default. */
-export const defaultL2Budget = 32 * 1024 * 1024;
+const defaultL2Budget = 32 * 1024 * 1024;
 
 /** How metadata is loaded. */
 export interface MetadataOptions {
