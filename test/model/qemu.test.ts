@@ -9,13 +9,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { openDisk } from "../../src/formats/index.ts";
-import {
-  Model,
-  expectCleanReport,
-  expectEqual,
-  qcow2Setups,
-  sequences,
-} from "../../src/formats/model.test-kit.ts";
+import { Model, expectEqual, qcow2Setups, sequences } from "../../src/formats/model.test-kit.ts";
 import { nodeCodecs } from "../../src/host/index.ts";
 import { MemoryStorage } from "../../src/storage/index.ts";
 import { describePeer } from "../peers.ts";
@@ -102,7 +96,17 @@ describePeer(["qemu-img@7.2", "qemu-io"], "the model and QEMU", (qemuImg, qemuIo
           format: "qcow2",
           codecs: nodeCodecs,
         });
-        expectCleanReport(await disk.image.check!({}));
+        // QEMU itself leaves a wrong flag behind at times; we have to find what it finds.
+        const { stdout } = await qemuImg.attempt(["check", "--output=json", "theirs"], {
+          cwd: directory,
+        });
+        const { corruptions = 0, leaks = 0 } = JSON.parse(stdout) as Record<string, number>;
+        const report = await disk.image.check!({});
+        expect(report, JSON.stringify(commands)).toMatchObject({
+          corruptions,
+          leaks,
+          checkErrors: 0,
+        });
         expect(disk.size).toBe(expected.length);
         const found = new Uint8Array(disk.size);
         await disk.read(0, found);
