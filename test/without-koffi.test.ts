@@ -15,6 +15,9 @@ test("files are made, written, replaced and read without koffi", async () => {
   for (const room of ["host", "storage", "codec", "errors.ts"]) {
     cpSync(`${source}/${room}`, `${directory}/src/${room}`, { recursive: true });
   }
+  // What the codecs need, and nothing else.
+  mkdirSync(`${directory}/node_modules`);
+  symlinkSync(`${source}/../node_modules/pako`, `${directory}/node_modules/pako`);
   symlinkSync(`${directory}/work`, `${directory}/link`);
   const script = `
     import { fileProvider, missingCapabilities, systemLibc } from "./src/host/index.ts";

@@ -20,13 +20,6 @@ const defaultChunk = 1024 * 1024;
  */
 export function readable(disk: Disk, options: StreamOptions = {}): ReadableStream<Uint8Array> {
   const { start = 0, end = disk.size, chunkSize = defaultChunk, signal } = options;
-  if (!Number.isInteger(chunkSize) || chunkSize < 1) {
-    throw new PlatterError(
-      "E_INVALID_ARGUMENT",
-      `${disk.name}: chunkSize is ${chunkSize}; it has to be a whole number of bytes from 1 up`,
-      { file: disk.name, field: "chunkSize", value: chunkSize },
-    );
-  }
   let at = start;
   return new ReadableStream<Uint8Array>(
     {
