@@ -154,9 +154,9 @@ describe("streams", () => {
     });
   });
 
-  test.each([0, -1, 1.5, NaN])("pieces of %d bytes are refused", async (chunkSize) => {
+  test.each([0, -1, 1.5, NaN])("pieces of %d bytes are refused", (chunkSize) => {
     const disk = new Disk(new Drawn("D"));
-    await expect(disk.readable({ chunkSize }).getReader().read()).rejects.toThrow(/chunks of/);
+    expect(() => disk.readable({ chunkSize })).toThrow(/chunkSize/);
   });
 
   test("a cancelled signal ends in the stream", async () => {

@@ -15,23 +15,23 @@ export interface StreamOptions {
 const defaultChunk = 1024 * 1024;
 
 /**
- * A byte stream of the guest bytes [start, end). All errors, those of the options as well
- * (`E_OUT_OF_RANGE`, `E_INVALID_ARGUMENT`), end up in the stream.
+ * A byte stream of the guest bytes [start, end). Throws `E_INVALID_ARGUMENT` for chunks of an
+ * impossible size; all other errors, `E_OUT_OF_RANGE` included, end up in the stream.
  */
 export function readable(disk: Disk, options: StreamOptions = {}): ReadableStream<Uint8Array> {
   const { start = 0, end = disk.size, chunkSize = defaultChunk, signal } = options;
+  if (!Number.isInteger(chunkSize) || chunkSize < 1) {
+    throw new PlatterError(
+      "E_INVALID_ARGUMENT",
+      `${disk.name}: chunkSize is ${chunkSize}; it has to be a whole number of bytes from 1 up`,
+      { file: disk.name, field: "chunkSize", value: chunkSize },
+    );
+  }
   let at = start;
   return new ReadableStream<Uint8Array>(
     {
       async start() {
         disk.checkRange(start, end - start);
-        if (Number.isInteger(chunkSize) && chunkSize > 0) return;
-        throw new PlatterError(
-          "E_INVALID_ARGUMENT",
-          `${disk.name}: a stream in chunks of ${chunkSize} bytes is not possible; use a whole ` +
-            `number from 1 up`,
-          { file: disk.name, field: "chunkSize", value: chunkSize },
-        );
       },
       async pull(controller) {
         throwIfAborted(signal);
