@@ -234,12 +234,19 @@ function backingName(
   return new TextDecoder().decode(bytes.subarray(at, at + length));
 }
 
+/** The format that a header states for its backing file. */
+export function backingFormat({ extensions }: Header): string | undefined {
+  const found = extensions.find(({ type }) => type === ExtensionType.backingFormat);
+  return found === undefined ? undefined : new TextDecoder().decode(found.data);
+}
+
 /**
  * The first cluster of an image, in QEMU's layout: header, extensions in their fixed order, feature
  * name table (version 3, clusters of more than 4 KiB), backing file name. The fields that say where
  * things are inside the cluster are filled in here.
  *
- * Throws `E_NO_SPACE` when it does not fit into one cluster.
+ * Throws `E_NO_SPACE` when it does not fit into one cluster, `E_INVALID_ARGUMENT` when the name is
+ * longer than the format allows.
  */
 export function encodeHeader(header: Header, file: string): Uint8Array {
   const clusterSize = 2 ** header.fields.cluster_bits;
@@ -259,7 +266,23 @@ export function encodeHeader(header: Header, file: string): Uint8Array {
   const extensions = encodeExtensions([...header.extensions, ...named]);
   const name = new TextEncoder().encode(header.backingName ?? "");
   const nameAt = fields.header_length + extensions.length;
-  if (nameAt + name.length > clusterSize || name.length > maxBackingName) {
+  const format = backingFormat(header);
+  const assignment =
+    `Could not assign backing file '${header.backingName}'` +
+    (format === undefined ? "" : ` with format '${format}'`);
+  if (name.length > maxBackingName) {
+    throw new PlatterError(
+      "E_INVALID_ARGUMENT",
+      `${file}: the backing file name has ${name.length} bytes; qcow2 allows ${maxBackingName}`,
+      {
+        file,
+        field: "backing_file_size",
+        value: name.length,
+        qemu: `${assignment}: Invalid argument`,
+      },
+    );
+  }
+  if (nameAt + name.length > clusterSize) {
     throw new PlatterError(
       "E_NO_SPACE",
       `${file}: header, extensions and backing file name take ${nameAt + name.length} bytes and do ` +
@@ -268,7 +291,7 @@ export function encodeHeader(header: Header, file: string): Uint8Array {
         file,
         field: "backing_file_size",
         value: name.length,
-        qemu: `Could not assign backing file '${header.backingName}': No space left on device`,
+        qemu: `${assignment}: No space left on device`,
       },
     );
   }

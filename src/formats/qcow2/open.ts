@@ -5,6 +5,7 @@ import type { FormatOpenOptions } from "../format.ts";
 import { ExtensionType } from "./extensions.ts";
 import { incompatible } from "./features.ts";
 import {
+  backingFormat,
   decodeHeader,
   headerStructure,
   maxHeaderBytes,
@@ -109,11 +110,7 @@ function writable(storage: Storage): WritableStorage {
   return storage as WritableStorage;
 }
 
-function backingReference({ backingName, extensions }: Header): BackingReference | undefined {
-  if (backingName === undefined) return undefined;
-  const format = extensions.find(({ type }) => type === ExtensionType.backingFormat);
-  return {
-    name: backingName,
-    format: format === undefined ? undefined : new TextDecoder().decode(format.data),
-  };
+function backingReference(header: Header): BackingReference | undefined {
+  const { backingName: name } = header;
+  return name === undefined ? undefined : { name, format: backingFormat(header) };
 }

@@ -86,7 +86,7 @@ export class WriteBack {
   }
 
   /** Writes all refcount blocks, whether or not something points to them. */
-  async writeBlocks(): Promise<void> {
+  private async writeBlocks(): Promise<void> {
     const { blocks } = this.metadata.refcounts;
     for (const block of ordered(blocks.dirty)) await this.write(block, blocks);
   }
