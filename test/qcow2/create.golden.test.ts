@@ -44,7 +44,7 @@ function largest(preallocation: PreallocationName, clusterSize: number): number 
       return clusterSize < 4096 ? 256 * MiB : 5 * GiB;
     case "falloc":
       return 256 * MiB;
-    case "full":
+    default:
       return 16 * MiB;
   }
 }
@@ -120,7 +120,11 @@ describePeer("qemu-img@7.2", "create equals qemu-img create byte for byte", (qem
         const told = optionString(values);
         const what = `${told} backing_fmt=${format} name of ${Buffer.byteLength(name)} bytes`;
         const theirOutcome = await createTheirs(qemuImg, theirs, "1M", [
-          ...["-u", "-b", name, "-o", told],
+          "-u",
+          "-b",
+          name,
+          "-o",
+          told,
           ...(format === undefined ? [] : ["-F", format]),
         ]);
         const ourOutcome = await create({
@@ -223,7 +227,10 @@ async function createTheirs(
   args: readonly string[],
 ): Promise<string> {
   const { status, stderr } = await qemuImg.attempt([
-    ...["create", "-q", "-f", "qcow2"],
+    "create",
+    "-q",
+    "-f",
+    "qcow2",
     ...args,
     name,
     size,
