@@ -117,7 +117,11 @@ describePeer(["qemu-img@7.2", "qemu-io@7.2"], "qcow2 both ways", (qemuImg, qemuI
     async (clusterSize) => {
       const size = 4 * MiB + 512;
       const ground: Ground = {
-        ...{ clusterSize, size, version: 3, count: 40, seed: clusterSize },
+        clusterSize,
+        size,
+        version: 3,
+        count: 40,
+        seed: clusterSize,
         kinds: ["write", "packed", "zero", "unmap", "discard"],
       };
       const steps = packedFirst(makeSteps(ground));
