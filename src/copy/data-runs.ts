@@ -1,20 +1,18 @@
 import { isZero } from "../bytes/index.ts";
 import type { Range } from "./plan.ts";
 
-/** Zeros are looked for in pieces of this size, at multiples of it. */
-const granularity = 4096;
-
 /**
  * The parts of `bytes` worth storing: runs that neither start nor end with zeros, nor contain `sparse`
- * bytes of them in a row, counted in pieces of 4 KiB (less when `sparse` is less). `at` is the guest
- * offset of `bytes`; the ranges are relative to `bytes`. With `sparse` 0, all of it.
+ * bytes of them in a row, counted in pieces of `sparse` bytes, rounded down to a power of two, at
+ * multiples of that, as QEMU counts. `at` is the guest offset of `bytes`; the ranges are relative to
+ * `bytes`. With `sparse` 0, all of it.
  */
 export function* dataRuns(bytes: Uint8Array, at: number, sparse: number): Generator<Range> {
   if (sparse === 0) {
     yield { start: 0, end: bytes.length };
     return;
   }
-  const step = Math.min(granularity, 2 ** Math.floor(Math.log2(sparse)));
+  const step = 2 ** Math.floor(Math.log2(sparse));
   let start = -1;
   let end = 0;
   for (let from = 0; from < bytes.length;) {
