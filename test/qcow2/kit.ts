@@ -13,7 +13,7 @@ import {
 } from "../../src/index.ts";
 import type { Peer } from "../peers.ts";
 
-const KiB = 1024;
+export const KiB = 1024;
 export const MiB = 1024 * KiB;
 export const GiB = 1024 * MiB;
 
@@ -182,7 +182,7 @@ export interface Counts {
 }
 
 /** Our check, in the same words as {@link theirCheck}. */
-async function ourCheck(image: string): Promise<Counts> {
+export async function ourCheck(image: string): Promise<Counts> {
   const found = await check({ name: image });
   return {
     errors: found.checkErrors,
@@ -207,7 +207,7 @@ export interface MapLine {
   readonly offset?: number;
 }
 
-async function theirMap(
+export async function theirMap(
   qemuImg: Peer,
   image: string,
   ...args: readonly string[]
@@ -216,7 +216,7 @@ async function theirMap(
   return JSON.parse(stdout) as MapLine[];
 }
 
-async function ourMap(image: string, format?: string): Promise<MapLine[]> {
+export async function ourMap(image: string, format?: string): Promise<MapLine[]> {
   const lines: MapLine[] = [];
   for await (const entry of map({ name: image, format })) {
     const { start, length, depth, present, zero, data, offset } = entry;
@@ -250,4 +250,12 @@ export function generator(seed: number): (below: number) => number {
     mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
     return ((mixed ^ (mixed >>> 14)) >>> 0) % below;
   };
+}
+
+/** Bytes that do not compress. */
+export function noise(length: number, seed = 1): Uint8Array {
+  const next = generator(seed);
+  const bytes = new Uint8Array(length);
+  for (let i = 0; i < length; i++) bytes[i] = next(256);
+  return bytes;
 }
