@@ -6,11 +6,13 @@ import { TotalsReporter } from "./tools/totals-reporter.ts";
 
 const ci = process.env["CI"] === "true";
 const long = process.env["LONG"] === "1";
+const seed = Number(process.env["SEED"] ?? 1);
+if (!Number.isSafeInteger(seed)) throw new Error(`SEED=${process.env["SEED"]} is not a number.`);
 
 /** Shared by all projects. Property tests get far more time than they need on an idle machine. */
 const common = {
   setupFiles: ["tools/test-setup.ts"],
-  provide: { effort: long ? 20 : 1 },
+  provide: { effort: long ? 20 : 1, seed: long && process.env["SEED"] === undefined ? null : seed },
   testTimeout: long ? 1_200_000 : 60_000,
   hookTimeout: 60_000,
 };

@@ -25,13 +25,15 @@ export type SizeReading =
  * a plus sign may stand in front. No exponents, no negative numbers. Never throws.
  */
 export function readSize(text: string): SizeReading {
-  const head = /^[ \t\n\v\f\r]*\+?(?:0[xX]([0-9a-fA-F]+)|([0-9]+))/.exec(text);
+  const head = /^[ \t\n\v\f\r]*([+-]?)(?:0[xX]([0-9a-fA-F]+)|([0-9]+))/.exec(text);
   if (head === null) return { kind: "invalid", hexSuffix: false };
-  const isHex = head[1] !== undefined;
-  const whole = BigInt(isHex ? `0x${head[1]}` : (head[2] ?? "0"));
+  const isHex = head[2] !== undefined;
+  const whole = BigInt(isHex ? `0x${head[2]}` : (head[3] ?? "0"));
   let rest = text.slice(head[0].length);
-  // A number that overflows ends the reading: whatever follows makes the text invalid.
+  // A number that overflows ends the reading, before its sign is looked at: whatever follows makes
+  // the text invalid.
   if (whole >= WORD) return { kind: rest === "" ? "range" : "invalid", hexSuffix: false };
+  if (head[1] === "-") return { kind: "invalid", hexSuffix: false };
 
   let fraction = 0n;
   if (rest.startsWith(".")) {

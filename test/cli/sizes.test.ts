@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { afterAll, describe, expect, it } from "vitest";
+import { afterAll, describe, expect, inject, it } from "vitest";
 import { formatExactSize, formatSize, parseSize, readSize } from "../../src/cli/contract.ts";
 import { PlatterError } from "../../src/errors.ts";
 import { hasPeer, peer } from "./harness.ts";
@@ -97,6 +97,9 @@ describe.skipIf(!hasPeer)("sizes are what qemu-img takes them for", () => {
     "9223372036854775808",
     "0xffffffffffffffff",
     "0x10000000000000000",
+    "-18446744073709551615",
+    "-18446744073709551616",
+    "-18446744073709551616k",
     "inf",
     "nan",
     "é",
@@ -109,11 +112,13 @@ describe.skipIf(!hasPeer)("sizes are what qemu-img takes them for", () => {
     fc.assert(
       fc.property(fc.array(piece, { minLength: 1, maxLength: 5 }), (pieces) => {
         const text = pieces.join("");
+        // An exponent that overflows makes qemu-img 7.2 read on behind the end of the text.
+        fc.pre(!/\.\d+[eE][+-]?\d{3}/.test(text));
         expect(weRead(text)).toEqual(peerReads(text));
       }),
-      { numRuns: 400 },
+      { numRuns: 400 * inject("effort") },
     );
-  }, 60_000);
+  }, 600_000);
 
   it.each([
     ["image size", ["create", "-f", "raw", "--", "x.raw"]],
@@ -158,5 +163,5 @@ describe.skipIf(!hasPeer)("sizes for people", () => {
       }),
       { numRuns: 60 },
     );
-  }, 60_000);
+  }, 600_000);
 });
