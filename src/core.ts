@@ -19,6 +19,9 @@ export type { Codec, Codecs, CompressionType } from "./codec/index.ts";
 export { BlobStorage, MemoryStorage } from "./storage/index.ts";
 export type {
   CreateStorageOptions,
+  HostExtent,
+  HostExtentKind,
+  HostExtentOptions,
   LockMode,
   MemoryStorageOptions,
   NewStorage,
@@ -26,6 +29,7 @@ export type {
   Storage,
   StorageExtent,
   StorageProvider,
+  Volume,
   WritableStorage,
 } from "./storage/index.ts";
 export { Disk, Kind, Runs, nowhere } from "./disk/index.ts";
@@ -35,12 +39,14 @@ export type {
   CheckImageOptions,
   CheckProblem,
   CheckReport,
+  DetectedPreallocation,
   Edge,
   Extent,
   ExtentOptions,
   Image,
   ImageWriter,
   Mapping,
+  PlaceTotals,
   Preallocation,
   ResizeOptions,
   StreamOptions,
@@ -56,7 +62,17 @@ export type {
   NewImage,
   ReferenceResolver,
 } from "./formats/index.ts";
-export { check, compare, convert, create, info, map } from "./commands/index.ts";
+export {
+  check,
+  compare,
+  convert,
+  create,
+  du,
+  explainUsage,
+  explainVolumes,
+  info,
+  map,
+} from "./commands/index.ts";
 export type {
   CheckOptions,
   CheckResult,
@@ -68,11 +84,17 @@ export type {
   CreateOptions,
   CreateResult,
   Difference,
+  DuOptions,
+  DuResult,
   ImageInfo,
+  ImageUsage,
   InfoOptions,
   MapEntry,
   MapOptions,
+  NonZero,
   Progress,
+  UsageNote,
+  VolumeUsage,
 } from "./commands/index.ts";
 
 /**

@@ -14,7 +14,7 @@ import type { CommandContext } from "./commands/index.ts";
 
 export * from "./core.ts";
 export { FileStorage, fileProvider, missingCapabilities, nodeCodecs } from "./host/index.ts";
-export type { FileProviderOptions, HostExtent, HostExtentKind } from "./host/index.ts";
+export type { FileProviderOptions } from "./host/index.ts";
 
 /** How an image in a file is opened. */
 export interface OpenOptions extends Omit<DiskOptions, "references" | "lock"> {
@@ -97,3 +97,9 @@ export const convert = (
   options: commands.ConvertOptions,
   given: CommandOptions = {},
 ): Promise<commands.ConvertResult> => commands.convert(options, context(given));
+
+/** Measures what images take, and why; see {@link commands.DuOptions}. */
+export const du = (
+  options: commands.DuOptions,
+  given: CommandOptions = {},
+): Promise<commands.DuResult> => commands.du(options, context(given));

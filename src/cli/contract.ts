@@ -14,7 +14,9 @@ export type {
   ConvertOptions,
   CreateOptions,
   CreateResult,
+  DuResult,
   ImageInfo,
+  ImageUsage,
   InfoOptions,
   MapEntry,
   MapOptions,
@@ -26,7 +28,7 @@ export { formatExactSize, formatSize, parseSize, readSize } from "../bytes/index
 /** The command functions by name. */
 export type Commands = Pick<
   typeof commands,
-  "create" | "info" | "map" | "compare" | "check" | "convert"
+  "create" | "info" | "map" | "compare" | "check" | "convert" | "du"
 >;
 
 /** A creation option of a format, as `-o help` shows it. */
@@ -63,6 +65,8 @@ export interface Services {
   /** Loads one command function. */
   command<Name extends keyof Commands>(name: Name): Promise<Commands[Name]>;
   formats(): Promise<FormatServices>;
+  /** The words about what images take. */
+  usageWords(): Promise<Pick<typeof commands, "explainUsage" | "explainVolumes" | "percent">>;
   /** What cannot be done on this system, and why: a sentence each. */
   missing(): Promise<readonly string[]>;
   /** Where names become storages, and the codecs. */

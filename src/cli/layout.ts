@@ -1,9 +1,16 @@
+/** How a table is laid out. */
+export interface ColumnOptions {
+  readonly indent?: number;
+  readonly gap?: number;
+  /** Columns that are aligned at their right end. */
+  readonly right?: readonly boolean[];
+}
+
 /** Lays rows out in columns that are as wide as their widest cell; the last is not padded. */
 export function alignColumns(
   rows: ReadonlyArray<readonly string[]>,
-  options: { readonly indent?: number; readonly gap?: number } = {},
+  { indent = 0, gap = 2, right = [] }: ColumnOptions = {},
 ): string {
-  const { indent = 0, gap = 2 } = options;
   const widths: number[] = [];
   for (const row of rows) {
     row.slice(0, -1).forEach((cell, column) => {
@@ -12,11 +19,11 @@ export function alignColumns(
   }
   return rows
     .map((row) => {
-      const cells = row.map((cell, column) =>
-        column === row.length - 1
-          ? cell
-          : cell + " ".repeat((widths[column] ?? 0) - visibleLength(cell) + gap),
-      );
+      const cells = row.map((cell, column) => {
+        if (column === row.length - 1) return cell;
+        const padding = " ".repeat((widths[column] ?? 0) - visibleLength(cell));
+        return (right[column] === true ? padding + cell : cell + padding) + " ".repeat(gap);
+      });
       return `${" ".repeat(indent)}${cells.join("")}`.trimEnd() + "\n";
     })
     .join("");

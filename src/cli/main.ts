@@ -31,7 +31,7 @@ export async function main(
   try {
     const request = readGlobalOptions(face, argv.slice(2));
     if (request.kind !== "command") return await answer(request, session);
-    const command = await findCommand(request.name);
+    const command = await findCommand(request.name, face);
     if (command === undefined) throw unknownCommand(request.name);
     help = `Try \`platter ${command.name} --help\`.`;
     // Also errors in the command line itself are for the program that wants JSON.
@@ -123,12 +123,12 @@ async function answer(
     return 0;
   }
   if (face === "platter" && request.command !== undefined) {
-    const command = await findCommand(request.command);
+    const command = await findCommand(request.command, face);
     if (command === undefined) throw unknownCommand(request.command);
     session.print(commandHelp(command, paint));
     return 0;
   }
-  const commands: CommandSpec[] = await allCommands();
+  const commands: CommandSpec[] = await allCommands(face);
   const { names } = await session.services.formats();
   if (face === "qemu") session.print(qemuHelp(commands, names));
   else if (request.exitCode === undefined) session.print(platterHelp(commands, names, paint));

@@ -40,6 +40,8 @@ export interface Example {
 /** One command: its entry in the table. */
 export interface CommandSpec {
   readonly name: string;
+  /** Only this face has the command. */
+  readonly face?: Face;
   /** One line. */
   readonly summary: string;
   /** What else there is to know, in sentences. */

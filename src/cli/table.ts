@@ -1,4 +1,4 @@
-import type { CommandSpec } from "./spec.ts";
+import type { CommandSpec, Face } from "./spec.ts";
 
 /**
  * The one table of commands and their options. Parsing, both faces' help, completions and
@@ -10,6 +10,7 @@ const entries: Readonly<Record<string, () => Promise<CommandSpec>>> = {
   compare: async () => (await import("./commands/compare.ts")).compareCommand,
   convert: async () => (await import("./commands/convert.ts")).convertCommand,
   create: async () => (await import("./commands/create.ts")).createCommand,
+  du: async () => (await import("./commands/du.ts")).duCommand,
   info: async () => (await import("./commands/info.ts")).infoCommand,
   map: async () => (await import("./commands/map.ts")).mapCommand,
 };
@@ -17,12 +18,17 @@ const entries: Readonly<Record<string, () => Promise<CommandSpec>>> = {
 /** The names of all commands, sorted. */
 export const commandNames: readonly string[] = Object.keys(entries);
 
-/** The table's entry for a command; undefined if there is no such command. */
-export async function findCommand(name: string): Promise<CommandSpec | undefined> {
-  return Object.hasOwn(entries, name) ? entries[name]?.() : undefined;
+/** The table's entry for a command; undefined if that face has no such command. */
+export async function findCommand(name: string, face: Face): Promise<CommandSpec | undefined> {
+  const command = Object.hasOwn(entries, name) ? await entries[name]?.() : undefined;
+  return command !== undefined && isIn(command, face) ? command : undefined;
 }
 
-/** The whole table. */
-export async function allCommands(): Promise<CommandSpec[]> {
-  return Promise.all(Object.values(entries).map((load) => load()));
+/** The whole table, as that face has it. */
+export async function allCommands(face: Face): Promise<CommandSpec[]> {
+  const commands = await Promise.all(Object.values(entries).map((load) => load()));
+  return commands.filter((command) => isIn(command, face));
 }
+
+const isIn = (command: CommandSpec, face: Face): boolean =>
+  command.face === undefined || command.face === face;

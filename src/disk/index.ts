@@ -1,6 +1,10 @@
 export type { CheckImageOptions, CheckProblem, CheckReport } from "./check.ts";
+export { detectPreallocation } from "./detect-preallocation.ts";
+export type { DetectedPreallocation } from "./detect-preallocation.ts";
 export { Disk } from "./disk.ts";
 export type { Extent, ExtentOptions } from "./extents.ts";
+export { HostAllocation, HostState } from "./host-allocation.ts";
+export type { EachState } from "./host-allocation.ts";
 export type {
   BackingReference,
   Change,
@@ -13,6 +17,8 @@ export type {
 export { Leases } from "./leases.ts";
 export { Kind, Runs, nowhere } from "./mapping.ts";
 export type { Mapping } from "./mapping.ts";
+export { Place, placeNames, placeTotals, walkPlaces } from "./placement.ts";
+export type { EachPlace, PlaceTotals } from "./placement.ts";
 export { RangeLock } from "./range-lock.ts";
 export { Serial } from "./serial.ts";
 export type { StreamOptions } from "./streams.ts";

@@ -1,27 +1,14 @@
+import type { HostExtent, HostExtentOptions } from "../storage/index.ts";
 import { errnoError } from "./errors.ts";
 import { errno } from "./errno.ts";
 import type { Libc } from "./libc.ts";
-
-/**
- * What the filesystem has for a range of a file: nothing; space that is reserved and reads as zeros
- * without having been written (`fallocate`); or data. Data that is still only in memory, waiting for
- * its place, counts as written.
- */
-export type HostExtentKind = "hole" | "unwritten" | "written";
-
-/** A run of a file as the filesystem holds it. Offsets and lengths are bytes. */
-export interface HostExtent {
-  readonly offset: number;
-  readonly length: number;
-  readonly kind: HostExtentKind;
-  /** Shared with another file or a snapshot (reflink). */
-  readonly shared: boolean;
-}
 
 const FS_IOC_FIEMAP = 0xc020_660b;
 const headerSize = 32;
 const extentSize = 56;
 const batch = 256;
+/** Write dirty pages out first; without, they can be told as unwritten where space was reserved. */
+const syncFirst = 0x0001;
 const flag = { last: 0x0001, unwritten: 0x0800, shared: 0x2000 } as const;
 
 interface Batch {
@@ -31,11 +18,18 @@ interface Batch {
 }
 
 /** One call of the FIEMAP ioctl for `[start, end)`, or the negated error number. */
-function readBatch(libc: Libc, fd: number, start: number, end: number): Batch | number {
+function readBatch(
+  libc: Libc,
+  fd: number,
+  start: number,
+  end: number,
+  sync = false,
+): Batch | number {
   const bytes = new Uint8Array(headerSize + batch * extentSize);
   const view = new DataView(bytes.buffer);
   view.setBigUint64(0, BigInt(start), true);
   view.setBigUint64(8, BigInt(end - start), true);
+  view.setUint32(16, sync ? syncFirst : 0, true);
   view.setUint32(24, batch, true);
   const result = libc.ioctl(fd, FS_IOC_FIEMAP, bytes);
   if (result < 0) return result;
@@ -100,9 +94,10 @@ export function hostExtents(
   file: string,
   start: number,
   end: number,
+  { settled = false }: HostExtentOptions = {},
 ): Iterable<HostExtent> | undefined {
   if (end <= start) return [];
-  const first = readBatch(libc, fd, start, end);
+  const first = readBatch(libc, fd, start, end, settled);
   if (typeof first !== "number") return walk(libc, fd, file, first, start, end);
   if ([errno("EOPNOTSUPP"), errno("ENOTTY"), errno("EINVAL")].includes(-first)) return undefined;
   throw errnoError(first, "inspect", file, start);

@@ -1,12 +1,18 @@
 import { fstatSync } from "node:fs";
 import { PlatterError } from "../errors.ts";
-import type { LockMode, Storage, StorageExtent } from "../storage/index.ts";
+import type {
+  HostExtent,
+  HostExtentOptions,
+  LockMode,
+  Storage,
+  StorageExtent,
+  Volume,
+} from "../storage/index.ts";
 import { errno } from "./errno.ts";
 import { errnoError, hostError } from "./errors.ts";
 import type { Action } from "./errors.ts";
 import { Extents } from "./extents.ts";
 import { hostExtents } from "./fiemap.ts";
-import type { HostExtent } from "./fiemap.ts";
 import { Advice } from "./libc.ts";
 import type { Libc } from "./libc.ts";
 import { FileLock, lockRequest } from "./locks.ts";
@@ -19,6 +25,7 @@ import {
   writeFull,
   writeFullSync,
 } from "./positional.ts";
+import { volumeOf } from "./volume.ts";
 import { punchHole, zeroAllocated, zeroDevice } from "./zeroing.ts";
 
 /** What copy_file_range answers when it cannot copy between two files at all. */
@@ -34,6 +41,7 @@ const uncopyable: readonly number[] = [
 export interface OpenFile {
   /** What error messages call it. */
   readonly name: string;
+  readonly path: string;
   readonly fd: number;
   readonly writable: boolean;
   readonly isDevice: boolean;
@@ -66,6 +74,7 @@ export class FileStorage implements Storage {
   declare readonly allocate?: (offset: number, length: number) => Promise<void>;
   declare readonly extent?: (offset: number) => StorageExtent | undefined;
 
+  readonly #path: string;
   readonly #libc: Libc | undefined;
   readonly #writable: boolean;
   readonly #extents: Extents | undefined;
@@ -79,6 +88,7 @@ export class FileStorage implements Storage {
     const { libc } = file;
     this.name = file.name;
     this.fd = file.fd;
+    this.#path = file.path;
     this.identity = file.identity;
     this.isDevice = file.isDevice;
     this.#libc = libc;
@@ -140,10 +150,20 @@ export class FileStorage implements Storage {
    * What the filesystem holds of bytes `[start, end)`: holes, reserved space, data. Undefined where
    * it cannot tell. See {@link hostExtents}.
    */
-  hostExtents(start = 0, end = this.#size): Iterable<HostExtent> | undefined {
+  hostExtents(
+    start = 0,
+    end = this.#size,
+    options: HostExtentOptions = {},
+  ): Iterable<HostExtent> | undefined {
     this.#mustBeOpen("inspect");
     if (this.#libc === undefined || this.isDevice) return undefined;
-    return hostExtents(this.#libc, this.fd, this.name, start, end);
+    return hostExtents(this.#libc, this.fd, this.name, start, end, options);
+  }
+
+  /** The filesystem that the file is on; undefined for a device. */
+  async volume(): Promise<Volume | undefined> {
+    this.#mustBeOpen("inspect");
+    return this.isDevice ? undefined : volumeOf(this.fd, this.#path);
   }
 
   /** {@inheritDoc Storage.lock} */

@@ -1,5 +1,4 @@
 export { missingCapabilities } from "./capabilities.ts";
-export type { HostExtent, HostExtentKind } from "./fiemap.ts";
 export { FileStorage } from "./file.ts";
 export { systemLibc } from "./libc.ts";
 export { fileProvider } from "./provider.ts";

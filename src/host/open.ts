@@ -79,6 +79,7 @@ export async function adopt(
     const isDevice = stats.isBlockDevice();
     const storage = new FileStorage({
       name: place.name,
+      path: place.path,
       fd,
       writable: mode.writable,
       isDevice,

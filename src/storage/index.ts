@@ -3,6 +3,7 @@ export { FaultyStorage } from "./faulty.ts";
 export type { FaultyStorageOptions } from "./faulty.ts";
 export { FilterStorage } from "./filter.ts";
 export type { StorageCall } from "./filter.ts";
+export type { HostExtent, HostExtentKind, HostExtentOptions, Volume } from "./host-extents.ts";
 export { MemoryStorage } from "./memory.ts";
 export type { MemoryStorageOptions } from "./memory.ts";
 export type { CreateStorageOptions, NewStorage, OpenMode, StorageProvider } from "./provider.ts";

@@ -1,3 +1,5 @@
+import type { HostExtent, HostExtentOptions, Volume } from "./host-extents.ts";
+
 /**
  * The bytes of one image file, wherever they live.
  *
@@ -48,6 +50,17 @@ export interface Storage {
   extent?(offset: number): StorageExtent | undefined;
   /** Bytes that the host has allocated (`stat` blocks × 512). Undefined when it cannot tell. */
   allocatedBytes?(): Promise<number | undefined>;
+  /**
+   * What the filesystem holds of bytes `[start, end)`, by default of all: holes, reserved space,
+   * data, in order and without gaps. Undefined where it cannot tell.
+   */
+  hostExtents?(
+    start?: number,
+    end?: number,
+    options?: HostExtentOptions,
+  ): Iterable<HostExtent> | undefined;
+  /** The filesystem that the storage is on. Undefined where there is none or it cannot tell. */
+  volume?(): Promise<Volume | undefined>;
 
   /**
    * Changes what others may do with the storage from now on. QEMU locks an image only when it knows

@@ -80,13 +80,14 @@ describe("help", () => {
     for (const program of ["platter", "qemu-img"] as const) {
       const { stdout, code } = await run(program, ["--help"]);
       expect(code).toBe(0);
-      for (const name of commandNames) expect(stdout).toContain(`  ${name} `);
+      const commands = await allCommands(program === "platter" ? "platter" : "qemu");
+      for (const { name } of commands) expect(stdout).toContain(`  ${name} `);
       expect(stdout).toContain("qcow2 raw");
     }
   });
 
   it("of each command shows every option and an example", async () => {
-    for (const command of await allCommands()) {
+    for (const command of await allCommands("platter")) {
       const { stdout, code } = await run("platter", [command.name, "--help"]);
       expect(code).toBe(0);
       expect(stdout).toContain(`platter ${command.examples[0]?.line}`);
@@ -113,7 +114,7 @@ describe("help", () => {
 
 describe("the table", () => {
   it("has no option twice", async () => {
-    for (const { options } of await allCommands()) {
+    for (const { options } of await allCommands("platter")) {
       const names = options.flatMap(({ short, long, friendly }) =>
         [short, ...new Set([long, friendly])].filter((name) => name !== undefined),
       );
@@ -122,6 +123,13 @@ describe("the table", () => {
       const ids = options.map(({ id }) => id);
       expect(ids).toEqual([...new Set(ids)]);
     }
+  });
+
+  it("keeps platter's own commands out of qemu-img's face", async () => {
+    const outcome = await run("qemu-img", ["du", "x"]);
+    expect(outcome.stderr).toContain("qemu-img: Command not found: du");
+    expect(outcome.code).toBe(1);
+    expect((await run("qemu-img", ["--help"])).stdout).not.toContain("  du ");
   });
 
   it("keeps platter's own options out of qemu-img's face", async () => {
@@ -291,6 +299,7 @@ describe("platter's output", () => {
       check: async () => report,
       compare: async () => ({ identical: true, sizeDiffers: false, commonSize: 1 }),
       convert: async () => ({ target: "y", format: "raw", size: 2 ** 62 }),
+      du: async () => ({ images: [], volumes: [] }),
       create: async ({ name }) => ({ name, format: "raw", size: 512, options: [["size", 512]] }),
       map: async function* () {
         const entry = { length: 1, depth: 0, compressed: false, filename: "x" };

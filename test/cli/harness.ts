@@ -135,12 +135,14 @@ export function fakeServices(commands: Partial<Commands>): Services {
     compare: unexpected,
     check: unexpected,
     convert: unexpected,
+    du: unexpected,
     ...commands,
   };
   return {
     command: async (name) => all[name],
     formats: async () => fakeFormats,
     missing: async () => [],
+    usageWords: () => import("../../src/commands/index.ts"),
     surroundings: async () => surroundings,
   };
 }

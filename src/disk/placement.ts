@@ -1,0 +1,112 @@
+import { guest } from "../bytes/index.ts";
+import { throwIfAborted } from "../errors.ts";
+import type { Disk } from "./disk.ts";
+import { HostState, type HostAllocation } from "./host-allocation.ts";
+import { Kind, Runs, nowhere } from "./mapping.ts";
+
+/**
+ * What a guest byte is in one image, by the image's mapping and the host together. Images behind it
+ * do not count.
+ */
+export const Place = {
+  /** The image has no place for it. */
+  none: 0,
+  /** Marked as zeros, without a place. */
+  zero: 1,
+  /** It has a place, and that is a hole of the file. */
+  hole: 2,
+  /** It has a place that the host has reserved, and reads as zeros. */
+  reserved: 3,
+  /** It has a place that has been written. */
+  written: 4,
+  /** It is in a compressed cluster. */
+  compressed: 5,
+  /** It has a place, of which the host tells nothing. */
+  unknown: 6,
+} as const;
+
+/** A value of {@link Place}. */
+export type Place = (typeof Place)[keyof typeof Place];
+
+/** Names of the places, by number. */
+export const placeNames = [
+  "none",
+  "zero",
+  "hole",
+  "reserved",
+  "written",
+  "compressed",
+  "unknown",
+] as const;
+
+/** Receives the disk from its start to its end, in pieces that have one place each. */
+export type EachPlace = (place: Place, start: number, length: number) => void;
+
+const ofState: Readonly<Record<HostState, Place>> = {
+  [HostState.hole]: Place.hole,
+  [HostState.reserved]: Place.reserved,
+  [HostState.written]: Place.written,
+  [HostState.unknown]: Place.unknown,
+};
+
+/**
+ * Goes through the guest's disk as the top image has it, telling for each piece what it is. Throws
+ * what reading the tables throws, and `E_ABORTED`.
+ */
+export async function walkPlaces(
+  disk: Disk,
+  allocation: HostAllocation,
+  piece: EachPlace,
+  options: { readonly signal?: AbortSignal | undefined } = {},
+): Promise<void> {
+  const end = guest(disk.size);
+  const runs = new Runs();
+  for (let at = guest(0); at < end;) {
+    throwIfAborted(options.signal);
+    runs.clear();
+    const mapped = await disk.mapSome(at, end, runs);
+    for (let i = 0; i < runs.count; i++) {
+      const start = Math.max(runs.guest[i]!, at);
+      const length = Math.min(runs.guest[i]! + runs.length[i]!, mapped) - start;
+      const kind = runs.kind[i];
+      if (kind === Kind.unallocated) piece(Place.none, start, length);
+      else if (kind === Kind.compressed) piece(Place.compressed, start, length);
+      else if (runs.host[i] === nowhere) piece(Place.zero, start, length);
+      else {
+        const host = runs.hostOf(i, guest(start));
+        allocation.each(host, length, (state, offset, size) => {
+          // What is marked as zeros has not been written, whatever lies in its place.
+          const isUsed = kind === Kind.data || state !== HostState.written;
+          const place = isUsed ? ofState[state] : Place.reserved;
+          // Where the file is the disk, a hole is no place that somebody has prepared.
+          const isBare = place === Place.hole && disk.image.isTransparent === true;
+          piece(isBare ? Place.none : place, start + (offset - host), size);
+        });
+      }
+    }
+    at = mapped;
+  }
+}
+
+/** Bytes of the guest's disk by place; they add up to its size. */
+export type PlaceTotals = Readonly<Record<(typeof placeNames)[number], number>>;
+
+/** Sums up {@link walkPlaces}. Decides about the holes of `allocation` on the way. */
+export async function placeTotals(
+  disk: Disk,
+  allocation: HostAllocation,
+  options: { readonly signal?: AbortSignal | undefined } = {},
+): Promise<PlaceTotals> {
+  const totals = new Float64Array(placeNames.length);
+  const add: EachPlace = (place, _start, length) => (totals[place]! += length);
+  await walkPlaces(disk, allocation, add, options);
+  const isBare = disk.image.isTransparent === true;
+  if (allocation.judgeHoles(totals[isBare ? Place.none : Place.hole]!)) {
+    totals.fill(0);
+    await walkPlaces(disk, allocation, add, options);
+  }
+  return Object.fromEntries(placeNames.map((name, place) => [name, totals[place]!])) as Record<
+    (typeof placeNames)[number],
+    number
+  >;
+}
