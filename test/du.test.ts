@@ -56,8 +56,10 @@ for (const [host, parent] of [
           }
           const before = await measure(name);
           expect(before).toMatchObject({ format, preallocation: mode, virtualSize: size });
-          // QEMU writes the first block of a raw file.
-          expect(before.written).toBe(mode === "full" ? size : format === "raw" ? 4096 : 0);
+          // The first block of a raw file may be written: QEMU finds out its alignment by it.
+          const least = mode === "full" ? size : 0;
+          expect(before.written).toBeGreaterThanOrEqual(least);
+          expect(before.written).toBeLessThanOrEqual(least + 4096);
 
           {
             await using disk = await open(name, { writable: true, format });
