@@ -14,6 +14,8 @@ import type { CommandContext } from "./commands/index.ts";
 
 export * from "./core.ts";
 export { FileStorage, fileProvider, missingCapabilities, nodeCodecs } from "./host/index.ts";
+export { explainUsage, explainVolumes } from "./commands/index.ts";
+export type { UsageNote } from "./commands/index.ts";
 export type { FileProviderOptions } from "./host/index.ts";
 
 /** How an image in a file is opened. */
@@ -103,3 +105,9 @@ export const du = (
   options: commands.DuOptions,
   given: CommandOptions = {},
 ): Promise<commands.DuResult> => commands.du(options, context(given));
+
+/** Explains where every byte of an image file goes; see {@link commands.ExplainOptions}. */
+export const explain = (
+  options: commands.ExplainOptions,
+  given: CommandOptions = {},
+): Promise<commands.ExplainResult> => commands.explain(options, context(given));

@@ -15,6 +15,8 @@ export type {
   CreateOptions,
   CreateResult,
   DuResult,
+  ExplainResult,
+  FilePart,
   ImageInfo,
   ImageUsage,
   InfoOptions,
@@ -28,7 +30,7 @@ export { formatExactSize, formatSize, parseSize, readSize } from "../bytes/index
 /** The command functions by name. */
 export type Commands = Pick<
   typeof commands,
-  "create" | "info" | "map" | "compare" | "check" | "convert" | "du"
+  "create" | "info" | "map" | "compare" | "check" | "convert" | "du" | "explain"
 >;
 
 /** A creation option of a format, as `-o help` shows it. */

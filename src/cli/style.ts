@@ -2,7 +2,21 @@ import { styleText } from "node:util";
 import type { Environment } from "./environment.ts";
 
 /** How a piece of text is meant. */
-export type Tone = "heading" | "good" | "bad" | "warning" | "faint" | "name";
+export type Tone =
+  | "heading"
+  | "good"
+  | "bad"
+  | "warning"
+  | "faint"
+  | "name"
+  // Colours of pictures.
+  | "blue"
+  | "green"
+  | "cyan"
+  | "yellow"
+  | "magenta"
+  | "red"
+  | "gray";
 
 /** Colours a text, or leaves it as it is. */
 export type Painter = (tone: Tone, text: string) => string;
@@ -14,6 +28,13 @@ const LOOKS = {
   warning: "yellow",
   faint: "dim",
   name: "cyan",
+  blue: "blue",
+  green: "green",
+  cyan: "cyan",
+  yellow: "yellow",
+  magenta: "magenta",
+  red: "red",
+  gray: "gray",
 } as const;
 
 /** A painter for one of the outputs: plain unless it is a terminal that wants colours. */

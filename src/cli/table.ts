@@ -11,6 +11,7 @@ const entries: Readonly<Record<string, () => Promise<CommandSpec>>> = {
   convert: async () => (await import("./commands/convert.ts")).convertCommand,
   create: async () => (await import("./commands/create.ts")).createCommand,
   du: async () => (await import("./commands/du.ts")).duCommand,
+  explain: async () => (await import("./commands/explain.ts")).explainCommand,
   info: async () => (await import("./commands/info.ts")).infoCommand,
   map: async () => (await import("./commands/map.ts")).mapCommand,
 };

@@ -69,10 +69,7 @@ export interface DuResult {
   readonly volumes: readonly VolumeUsage[];
 }
 
-/**
- * Measures what images take: for the guest, as files, and on the host. Opens nothing that they name.
- * Throws what opening and reading an image throws; `E_ABORTED`.
- */
+/** See the function of the same name in lazy.ts. */
 export async function du(options: DuOptions, context: CommandContext): Promise<DuResult> {
   const images: ImageUsage[] = [];
   const volumes = new Map<string, VolumeUsage>();

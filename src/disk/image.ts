@@ -2,6 +2,7 @@ import type { GuestOffset, HostOffset } from "../bytes/index.ts";
 import type { CompressionType } from "../codec/index.ts";
 import type { Storage } from "../storage/index.ts";
 import type { CheckImageOptions, CheckReport } from "./check.ts";
+import type { Layout, LayoutOptions } from "./layout.ts";
 import type { Mapping } from "./mapping.ts";
 
 /** How an image names the image behind it. */
@@ -46,6 +47,8 @@ export interface Image extends Mapping {
   lease?(): () => void;
   /** Looks for inconsistencies, changing nothing. Absent: the format has none to look for. */
   check?(options: CheckImageOptions): Promise<CheckReport>;
+  /** Where every byte of the storage goes. Absent: all of it is the disk. */
+  layout?(options: LayoutOptions): Promise<Layout>;
   /** Releases what the image holds; does not close the storage. */
   close(): Promise<void>;
 }

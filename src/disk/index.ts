@@ -4,7 +4,6 @@ export type { DetectedPreallocation } from "./detect-preallocation.ts";
 export { Disk } from "./disk.ts";
 export type { Extent, ExtentOptions } from "./extents.ts";
 export { HostAllocation, HostState } from "./host-allocation.ts";
-export type { EachState } from "./host-allocation.ts";
 export type {
   BackingReference,
   Change,
@@ -14,11 +13,12 @@ export type {
   Preallocation,
   ResizeOptions,
 } from "./image.ts";
+export type { DecodedField, Layout, LayoutOptions, LayoutPart, LayoutRole } from "./layout.ts";
 export { Leases } from "./leases.ts";
 export { Kind, Runs, nowhere } from "./mapping.ts";
 export type { Mapping } from "./mapping.ts";
-export { Place, placeNames, placeTotals, walkPlaces } from "./placement.ts";
-export type { EachPlace, PlaceTotals } from "./placement.ts";
+export { Place, placeTotals, walkPlaces } from "./placement.ts";
+export type { PlaceTotals } from "./placement.ts";
 export { RangeLock } from "./range-lock.ts";
 export { Serial } from "./serial.ts";
 export type { StreamOptions } from "./streams.ts";

@@ -300,6 +300,19 @@ describe("platter's output", () => {
       compare: async () => ({ identical: true, sizeDiffers: false, commonSize: 1 }),
       convert: async () => ({ target: "y", format: "raw", size: 2 ** 62 }),
       du: async () => ({ images: [], volumes: [] }),
+      explain: async ({ name }) => ({
+        filename: name,
+        format: "raw",
+        virtualSize: 512,
+        clusterSize: undefined,
+        fileLength: 512,
+        allocated: 4096,
+        parts: [{ part: "data", bytes: 512, allocated: 512 }],
+        overhead: 3584,
+        fileStrip: ["data"],
+        diskStrip: [4],
+        fields: [],
+      }),
       create: async ({ name }) => ({ name, format: "raw", size: 512, options: [["size", 512]] }),
       map: async function* () {
         const entry = { length: 1, depth: 0, compressed: false, filename: "x" };

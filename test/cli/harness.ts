@@ -136,6 +136,7 @@ export function fakeServices(commands: Partial<Commands>): Services {
     check: unexpected,
     convert: unexpected,
     du: unexpected,
+    explain: unexpected,
     ...commands,
   };
   return {

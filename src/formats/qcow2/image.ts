@@ -5,6 +5,8 @@ import {
   type CheckImageOptions,
   type CheckReport,
   type Image,
+  type Layout,
+  type LayoutOptions,
   type Runs,
 } from "../../disk/index.ts";
 import type { CompressionType } from "../../codec/index.ts";
@@ -97,6 +99,11 @@ export class Qcow2Image implements Image {
   async check(options: CheckImageOptions): Promise<CheckReport> {
     await this.metadata.loadRefcounts();
     return new Checker(this.metadata, options).run();
+  }
+
+  async layout(options: LayoutOptions): Promise<Layout> {
+    const { layoutOf } = await import("./layout.ts");
+    return layoutOf(this.metadata, options);
   }
 
   async close(): Promise<void> {
