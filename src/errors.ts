@@ -12,6 +12,7 @@ export const errorCodes = {
   E_CORRUPT_BIT: "The image is marked corrupt and may only be read.",
   E_DIRTY: "The image was not closed cleanly and has to be repaired before it is written.",
   E_EXISTS: "The file exists already.",
+  E_EXTERNAL: "Another program that was called failed.",
   E_FILE_TOO_LARGE: "The file would become larger than its filesystem or the system allows.",
   E_INVALID_ARGUMENT: "An argument or option has a value that is not allowed.",
   E_INVALID_SIZE: "A size cannot be understood or is outside the allowed range.",

@@ -26,6 +26,7 @@ const rooms = [
   "copy",
   "commands",
   "host",
+  "lab",
   "cli",
 ] as const;
 

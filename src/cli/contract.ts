@@ -3,6 +3,7 @@
  */
 import type * as commands from "../commands/index.ts";
 import type { CommandContext } from "../commands/index.ts";
+import type * as laboratory from "../lab/index.ts";
 import type { FormatOptionValues } from "../formats/index.ts";
 
 export type {
@@ -24,6 +25,7 @@ export type {
   MapOptions,
   Progress,
 } from "../commands/index.ts";
+export type { LabEvent, LabOptions } from "../lab/index.ts";
 export type { FormatOptionValues } from "../formats/index.ts";
 export { formatExactSize, formatSize, parseSize, readSize } from "../bytes/index.ts";
 
@@ -67,6 +69,8 @@ export interface Services {
   /** Loads one command function. */
   command<Name extends keyof Commands>(name: Name): Promise<Commands[Name]>;
   formats(): Promise<FormatServices>;
+  /** The laboratory, and how it writes times. */
+  laboratory(): Promise<Pick<typeof laboratory, "lab" | "milliseconds">>;
   /** The words about what images take. */
   usageWords(): Promise<Pick<typeof commands, "explainUsage" | "explainVolumes" | "percent">>;
   /** What cannot be done on this system, and why: a sentence each. */

@@ -14,6 +14,7 @@ export const services: Services = {
     const { missingCapabilities } = await import("../host/index.ts");
     return missingCapabilities();
   },
+  laboratory: () => import("../lab/index.ts"),
   usageWords: () => import("../commands/index.ts"),
   async formats() {
     const { formatServices } = await import("./format-services.ts");

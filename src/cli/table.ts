@@ -13,6 +13,7 @@ const entries: Readonly<Record<string, () => Promise<CommandSpec>>> = {
   du: async () => (await import("./commands/du.ts")).duCommand,
   explain: async () => (await import("./commands/explain.ts")).explainCommand,
   info: async () => (await import("./commands/info.ts")).infoCommand,
+  lab: async () => (await import("./commands/lab.ts")).labCommand,
   map: async () => (await import("./commands/map.ts")).mapCommand,
 };
 
