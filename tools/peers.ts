@@ -23,6 +23,9 @@ export const peers = {
   debugfs: { package: "e2fsprogs", version: "-V" },
   sfdisk: { package: "fdisk", version: "--version" },
   losetup: { package: "mount", version: "--version" },
+  bash: { package: "bash", version: "--version" },
+  zsh: { package: "zsh", version: "--version" },
+  fish: { package: "fish", version: "--version" },
 } as const satisfies Readonly<Record<string, { package: string; version: string }>>;
 
 /** The name of a peer program. */

@@ -11,6 +11,7 @@ export const formatOption: OptionSpec = {
   short: "f",
   friendly: "format",
   argument: "fmt",
+  completes: "format",
   summary: "format of the image; found out from its contents if not given",
   group: "Images",
 };
@@ -55,6 +56,7 @@ export function progressModeOption(): OptionSpec[] {
       id: "progressMode",
       friendly: "progress",
       argument: "mode",
+      completes: ["bar", "json", "none"],
       summary: "bar, json (one object a line on stderr) or none; a bar on a terminal if not given",
       group: "Output",
       face: "platter",
@@ -81,6 +83,7 @@ export const outputOption: OptionSpec = {
   id: "output",
   long: "output",
   argument: "ofmt",
+  completes: ["human", "json"],
   summary: "human or json",
   group: "Output",
 };
@@ -112,6 +115,7 @@ export const sourceCacheOption: OptionSpec = {
   id: "sourceCache",
   short: "T",
   argument: "src_cache",
+  completes: CACHE_MODES,
   summary:
     "cache mode for reading: none, writeback, unsafe, writethrough or directsync; checked, and without effect on the result",
   group: "For qemu-img's sake",

@@ -18,6 +18,8 @@ export interface OptionSpec {
   readonly friendly?: string;
   /** Name of the argument; without one the option is a switch. */
   readonly argument?: string;
+  /** What a shell may put in for the argument; anything by default. */
+  readonly completes?: "format" | "file" | "directory" | readonly string[];
   readonly summary: string;
   readonly group: OptionGroup;
   /** Given more than once, every value counts; otherwise the last one does. */
@@ -48,6 +50,8 @@ export interface CommandSpec {
   readonly description: string;
   /** How operands are written in the synopsis. */
   readonly operands: string;
+  /** What a shell may put in for operands; files by default. */
+  readonly completes?: "file" | "directory" | readonly string[];
   readonly options: readonly OptionSpec[];
   readonly examples: readonly Example[];
   /** Exit codes besides 0 and 1. */

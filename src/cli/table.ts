@@ -8,6 +8,7 @@ import type { CommandSpec, Face } from "./spec.ts";
 const entries: Readonly<Record<string, () => Promise<CommandSpec>>> = {
   check: async () => (await import("./commands/check.ts")).checkCommand,
   compare: async () => (await import("./commands/compare.ts")).compareCommand,
+  completion: async () => (await import("./commands/completion.ts")).completionCommand,
   convert: async () => (await import("./commands/convert.ts")).convertCommand,
   create: async () => (await import("./commands/create.ts")).createCommand,
   du: async () => (await import("./commands/du.ts")).duCommand,

@@ -20,6 +20,7 @@ export const labCommand: CommandSpec = {
   description:
     "Makes raw and qcow2 images with every preallocation mode, times that, shows what they take, puts an ext4 filesystem with real files on each, converts the raw one to qcow2, shows them again, measures first writes and rewrites on fresh ones in rounds of alternating order, and says what the numbers show. Leaves report.html, to look at and send on, and report.json. The images are removed at the end, also when it is interrupted.",
   operands: "[directory]",
+  completes: "directory",
   options: [
     {
       id: "size",
@@ -40,6 +41,7 @@ export const labCommand: CommandSpec = {
       id: "tree",
       friendly: "tree",
       argument: "directory",
+      completes: "directory",
       summary:
         "where the real files come from; /usr/share or another one that is there if not given",
       group: "Behaviour",
