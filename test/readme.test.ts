@@ -131,7 +131,7 @@ describe("README.md", () => {
   test("its commands are those of package.json", () => {
     const { scripts } = JSON.parse(page("package.json")) as { scripts: Record<string, string> };
     expect(scripts).toHaveProperty("test");
-    expect(inReadme("sh")).toEqual(["npm ci && npx platter --help\n", "npm ci && npm test\n"]);
+    expect(inReadme("sh")).toEqual(["npm ci && npx platter lab\n", "npm ci && npm test\n"]);
   });
 });
 
