@@ -5,6 +5,7 @@ import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync, mkdirSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Progress } from "../src/index.ts";
 import { fileProvider, nodeCodecs } from "../src/host/index.ts";
 import { lab, spaceNeeded, type LabEvent, type LabOptions } from "../src/lab/index.ts";
 import { codeOf } from "./codes.ts";
@@ -36,9 +37,18 @@ const options = (name: string): LabOptions => ({
 describe("the lab", () => {
   it("tells the whole story and leaves only its report", async () => {
     const events: LabEvent["kind"][] = [];
-    const { report, json, html, images } = await lab(options("story"), context(), ({ kind }) =>
-      events.push(kind),
+    const progress: number[] = [];
+    const onProgress = ({ done }: Progress): void => {
+      progress.push(done);
+    };
+    const { report, json, html, images } = await lab(
+      options("story"),
+      { ...context(), onProgress },
+      ({ kind }) => events.push(kind),
     );
+    expect(progress).toEqual(progress.toSorted((a, b) => a - b));
+    expect(progress.every((done) => Number.isInteger(done))).toBe(true);
+    expect(progress.at(-1)).toBe(1000);
     expect(events).toEqual(["created", "filled", "converted"]);
     expect(images).toBeUndefined();
     expect(readdirSync(join(directory, "story")).toSorted()).toEqual([

@@ -135,3 +135,11 @@ describe("the bar", () => {
     ]);
   });
 });
+
+describe("a step that is no copying", () => {
+  it("is named in place of sizes", () => {
+    const line = barLine({ done: 333, total: 1000, step: "measuring" }, 1000, 80);
+    expect(line).toContain("33%  measuring  0:03 left");
+    expect(line).not.toMatch(/\/s|of/);
+  });
+});

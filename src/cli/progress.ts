@@ -90,7 +90,8 @@ export function jsonProgress(stderr: Output, now: () => number): ProgressDisplay
         event: done ? "done" : "progress",
         done: last.done,
         total: last.total,
-        bytesPerSecond: Math.round(rate),
+        step: last.step,
+        bytesPerSecond: last.step === undefined ? Math.round(rate) : undefined,
         secondsLeft: left === undefined ? undefined : Math.round(left),
       })}\n`,
     );
@@ -139,14 +140,13 @@ export function barProgress(stderr: Output, now: () => number, patience: number)
 
 /** "[=====>    ]  42%  1.2 GiB of 3 GiB  512 MiB/s  0:03 left", cut to the terminal's width. */
 export function barLine(progress: Progress, elapsed: number, columns: number): string {
-  const { done, total } = progress;
+  const { done, total, step } = progress;
   const share = total === 0 ? 1 : Math.min(done / total, 1);
   const { rate, left } = pace(progress, elapsed);
-  const parts = [
-    `${Math.floor(share * 100)}%`.padStart(4),
-    `${formatSize(done)} of ${formatSize(total)}`,
-    `${formatSize(Math.round(rate))}/s`,
-  ];
+  const parts = [`${Math.floor(share * 100)}%`.padStart(4)];
+  if (step === undefined) {
+    parts.push(`${formatSize(done)} of ${formatSize(total)}`, `${formatSize(Math.round(rate))}/s`);
+  } else parts.push(step);
   if (left !== undefined && Number.isFinite(left)) parts.push(`${formatDuration(left)} left`);
   const text = parts.join("  ");
   const room = Math.min(columns - text.length - 4, 40);

@@ -7,6 +7,8 @@ export interface Progress {
   readonly done: number;
   /** Bytes in all. */
   readonly total: number;
+  /** Where the work is no copying of bytes: what is being done. `done` and `total` are shares then. */
+  readonly step?: string | undefined;
 }
 
 /** What every command gets from its surroundings. It prints nothing and touches nothing else. */

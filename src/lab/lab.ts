@@ -54,7 +54,12 @@ const MiB = 2 ** 20;
 const creationRounds = 3;
 const pictureCells = 240;
 /** Shares of the whole that the chapters take, for the progress display. */
-const chapters = { create: 25, fill: 25, convert: 10, measure: 40 } as const;
+const chapters = {
+  create: { share: 250, step: "making images" },
+  fill: { share: 250, step: "putting files on them" },
+  convert: { share: 50, step: "converting" },
+  measure: { share: 450, step: "measuring writes" },
+} as const;
 
 /**
  * Tells the preallocation story on this machine: makes the seven images, measures them, puts real
@@ -177,7 +182,7 @@ async function tell(
   onEvent({ kind: "converted", usage: inDirectory(written) });
 
   const probe = (candidate: Candidate): string => join(work, `write-${candidate.file}`);
-  const measured = await measureWrites(probe, rounds, context, (share) =>
+  const measured = await measureWrites(probe, rounds, quiet(context), (share) =>
     progress("measure", share),
   );
   const report = {
@@ -203,8 +208,9 @@ function chapterProgress({
   const names = Object.keys(chapters) as Array<keyof typeof chapters>;
   return (chapter, share) => {
     const before = names.slice(0, names.indexOf(chapter));
-    const done = before.reduce((sum, name) => sum + chapters[name], 0);
-    onProgress?.({ done: done + chapters[chapter] * share, total: 100 });
+    const done = before.reduce((sum, name) => sum + chapters[name].share, 0);
+    const { share: whole, step } = chapters[chapter];
+    onProgress?.({ done: done + Math.round(whole * share), total: 1000, step });
   };
 }
 

@@ -58,7 +58,7 @@ export async function measureWrites(
   file: (candidate: Candidate) => string,
   rounds: number,
   context: CommandContext,
-  onRound: (done: number) => void,
+  onShare: (share: number) => void,
 ): Promise<Times> {
   const times: Record<string, Record<Workload["id"], number[]>> = {};
   for (const { label } of candidates) {
@@ -69,11 +69,12 @@ export async function measureWrites(
       "again-random": [],
     };
   }
+  let done = 0;
   for (let round = 0; round < rounds; round++) {
     for (const candidate of rotated(candidates, round)) {
       const measured = await measureImage(candidate, file(candidate), context);
       for (const { id } of workloads) times[candidate.label]![id].push(measured[id]);
-      onRound(round);
+      onShare(++done / (rounds * candidates.length));
     }
   }
   return times;
