@@ -1,6 +1,7 @@
 import { divideUp, type HostOffset } from "../../bytes/index.ts";
 import type { CheckImageOptions, CheckProblem, CheckReport } from "../../disk/index.ts";
 import { throwIfAborted } from "../../errors.ts";
+import { bitmapState } from "./bitmap-extension.ts";
 import {
   compressedBit,
   copiedBit,
@@ -40,10 +41,14 @@ export class Checker {
   }
 
   async run(): Promise<CheckReport> {
-    const { geometry, l1, refcounts, diskSize } = this.metadata;
+    const { geometry, l1, refcounts, diskSize, storage } = this.metadata;
     this.refer(0, geometry.clusterSize);
     this.refer(l1.offset, l1.bytes.length);
     for (let i = 0; i < l1.length; i++) await this.countL1Entry(i);
+    if (bitmapState(this.metadata.header, storage.name).extension !== undefined) {
+      const { countBitmaps } = await import("./bitmap-check.ts");
+      await countBitmaps(this.metadata, (offset, length) => this.refer(offset, length));
+    }
     this.refer(refcounts.tableOffset, refcounts.table.length * entrySize);
     this.countRefcountBlocks();
     const highest = await this.compareRefcounts();
