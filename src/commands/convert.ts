@@ -5,6 +5,7 @@ import { PlatterError } from "../errors.ts";
 import { formatNamed, openDisk, type Format, type FormatOptionValues } from "../formats/index.ts";
 import type { StorageProvider } from "../storage/index.ts";
 import type { CommandContext } from "./context.ts";
+import { checkBitmaps, copyBitmaps, refuseBitmaps } from "./convert-bitmaps.ts";
 import { createStorageOptions, discardQuietly, inQemuWords } from "./new-image.ts";
 import { openImage } from "./open.ts";
 
@@ -29,6 +30,10 @@ export interface ConvertOptions {
   readonly targetIsZero?: boolean | undefined;
   /** Others may be writing to the sources (`-U`). */
   readonly shared?: boolean | undefined;
+  /** The persistent bitmaps of the source, of its top layer only, are copied too. */
+  readonly bitmaps?: boolean | undefined;
+  /** With `bitmaps`: inconsistent ones are left out; otherwise they are an error. */
+  readonly skipBrokenBitmaps?: boolean | undefined;
   /** Everything is on stable storage before the result is reported. */
   readonly sync?: boolean | undefined;
 }
@@ -58,8 +63,9 @@ export async function convert(
     }
     await refuseSameFile(disks, options.target, context);
     const source = concatenate(disks);
-    if (options.createTarget === false) await fillExisting(source, format, options, context);
-    else await fillNew(source, format, options, context);
+    await checkBitmaps(disks, options);
+    if (options.createTarget === false) await fillExisting(source, disks, format, options, context);
+    else await fillNew(source, disks, format, options, context);
     return { target: options.target, format: format.name, size: source.size };
   } finally {
     await Promise.all(disks.map((disk) => disk.close()));
@@ -68,6 +74,7 @@ export async function convert(
 
 async function fillNew(
   source: CopySource,
+  disks: readonly Disk[],
   format: Format,
   options: ConvertOptions,
   context: CommandContext,
@@ -88,11 +95,13 @@ async function fillNew(
       );
     }
     const disk = new Disk(made.image, behind, codecs);
+    refuseBitmaps(disk, options);
     await copy(source, disk, {
       ...copyOptions(options, context),
       targetIsZero: backing === undefined && created.storage.isDevice !== true,
       topLayerOnly: backing !== undefined,
     });
+    await copyBitmaps(disks, disk, options, context);
     await made.finish({ durable: sync });
     await created.storage.close();
     await created.publish();
@@ -106,6 +115,7 @@ async function fillNew(
 
 async function fillExisting(
   source: CopySource,
+  disks: readonly Disk[],
   format: Format,
   options: ConvertOptions,
   context: CommandContext,
@@ -115,6 +125,7 @@ async function fillExisting(
     { name: target, format: format.name, writable: true, barriers: sync },
     context,
   );
+  refuseBitmaps(disk, options);
   if (disk.size < source.size) {
     throw new PlatterError(
       "E_OUT_OF_RANGE",
@@ -128,6 +139,7 @@ async function fillExisting(
     );
   }
   await copy(source, disk, { ...copyOptions(options, context), targetIsZero });
+  await copyBitmaps(disks, disk, options, context);
   if (sync) await disk.flush();
 }
 

@@ -24,6 +24,8 @@ export interface Place {
   readonly offset: HostOffset;
   /** Bytes. */
   readonly length: number;
+  /** The space is given back to the host when they are released: as QEMU, for bits only. */
+  readonly punch: boolean;
 }
 
 /**
@@ -61,14 +63,18 @@ async function take(
 ): Promise<HostOffset> {
   const clusters = divideUp(length, metadata.geometry.clusterSize);
   const offset = await metadata.allocator.allocate(clusters);
-  places.push({ offset, length });
+  places.push({ offset, length, punch: false });
   return offset;
 }
 
 /** The clusters of a bitmap in the file, in QEMU's order of letting go of them. */
 export function placesOf(entry: DirectoryEntry, table: BitmapTable, clusterSize: number): Place[] {
-  const bits = storedClusters(table).map((offset) => ({ offset, length: clusterSize }));
-  return [...bits, { offset: entry.tableOffset, length: tableBytes(entry) }];
+  const bits = storedClusters(table).map((offset) => ({
+    offset,
+    length: clusterSize,
+    punch: true,
+  }));
+  return [...bits, { offset: entry.tableOffset, length: tableBytes(entry), punch: false }];
 }
 
 /** Gives clusters back. */
@@ -76,7 +82,7 @@ export async function releasePlaces(
   metadata: WritableMetadata,
   places: readonly Place[],
 ): Promise<void> {
-  for (const { offset, length } of places) await metadata.allocator.release(offset, length);
+  for (const place of places) await metadata.writeBack.release(place);
 }
 
 /**
