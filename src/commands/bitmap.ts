@@ -69,14 +69,17 @@ async function change(
   const bitmaps = await bitmapsOf(disk, target);
   switch (action.kind) {
     case "add":
-      return bitmaps.add(target, granularity === undefined ? {} : { granularity });
+      bitmaps.add(target, granularity === undefined ? {} : { granularity });
+      return;
     case "remove":
       return bitmaps.remove(target);
     case "clear":
-      return bitmaps.clear(target);
+      bitmaps.clear(target);
+      return;
     case "enable":
     case "disable":
-      return bitmaps.enable(target, action.kind === "enable");
+      bitmaps.enable(target, action.kind === "enable");
+      return;
     default:
       return bitmaps.merge(target, action.source, await bitmapsOf(from, action.source));
   }

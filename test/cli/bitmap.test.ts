@@ -27,7 +27,7 @@ function program(words: readonly string[]): Outcome {
 
 /** Nodes get random numbers from QEMU. */
 const masked = ({ stdout, stderr, code }: Outcome): Outcome => ({
-  stdout: stdout.replace(/("actual-size":|disk size:) .*/g, "$1"),
+  stdout: stdout.replaceAll(/("actual-size":|disk size:) .*/g, "$1"),
   stderr: stderr.replaceAll(/#block\d+/g, "#block"),
   code,
 });

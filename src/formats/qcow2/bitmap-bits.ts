@@ -99,7 +99,7 @@ export class BitmapBits {
   resize(size: number): void {
     this.disk = size;
     const { bitCount, bitsPerPiece } = this;
-    for (const index of [...this.pieces.keys()]) {
+    for (const index of this.pieces.keys()) {
       if (index >= this.pieceCount) this.pieces.delete(index);
     }
     const index = this.pieceCount - 1;

@@ -3,7 +3,6 @@ import type { Storage } from "../../storage/index.ts";
 import type { BitmapExtension } from "./bitmap-extension.ts";
 import { entrySize } from "./geometry.ts";
 import { invalid } from "./invalid.ts";
-import { readFully } from "./read.ts";
 
 /** QEMU's limit for the entries of a bitmap table. */
 const maxTableEntries = 0x800_0000;
@@ -70,7 +69,8 @@ export async function readBitmapDirectory(
       ...(value !== undefined && { value }),
     });
   if (size === 0) throw broken("Requested bitmap directory size is zero");
-  if (offset + size > storage.size) {
+  // The end of its last cluster need not be there.
+  if (offset + size > alignUp(storage.size, limits.clusterSize)) {
     throw invalid(file, "E_TRUNCATED", "Failed to read bitmap directory", {
       field: "bitmap directory",
       offset,
@@ -79,7 +79,7 @@ export async function readBitmapDirectory(
     });
   }
   const bytes = new Uint8Array(size);
-  await readFully(storage, offset, bytes, "bitmap directory");
+  await storage.read(offset, bytes);
   const entries: DirectoryEntry[] = [];
   let at = 0;
   while (at < size) {

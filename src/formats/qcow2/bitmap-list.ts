@@ -160,6 +160,7 @@ export class Qcow2Bitmaps implements Bitmaps {
       const text = `${prefix}Cannot store dirty bitmaps in qcow2 v2 files`;
       throw bitmapError(file, "E_UNSUPPORTED", text, { field: "version", value: 2 });
     }
+    if (diskSize === 0) throw this.empty();
     const rawName = new TextEncoder().encode(name);
     const wrong = wrongConstraint(diskSize, bits, rawName.length);
     if (wrong !== undefined) throw refuse(prefix + wrong, "bitmap", name);
@@ -242,9 +243,23 @@ export class Qcow2Bitmaps implements Bitmaps {
     for (const { enabled, bits } of this.bitmaps) if (enabled) bits?.set(start, end);
   }
 
-  /** Throws `E_BITMAP_INCONSISTENT` if the disk cannot be resized for the sake of a bitmap. */
-  refuseResize(): void {
+  /**
+   * Throws `E_BITMAP_INCONSISTENT` if the disk cannot be resized for the sake of a bitmap, and
+   * `E_UNSUPPORTED` for a size of 0: there is no way to store the bitmaps of such a disk, and QEMU loses
+   * them.
+   */
+  refuseResize(size: number): void {
     for (const bitmap of this.bitmaps) this.usable(bitmap.name);
+    if (size === 0 && this.bitmaps.length > 0) throw this.empty();
+  }
+
+  private empty(): PlatterError {
+    const text = "Persistent bitmaps cannot be stored for a disk of 0 bytes";
+    const advice = "remove the bitmaps first";
+    return bitmapError(this.metadata.storage.name, "E_UNSUPPORTED", text, {
+      field: "size",
+      advice,
+    });
   }
 
   /** The disk has another size now. */
@@ -376,8 +391,14 @@ export class Qcow2Bitmaps implements Bitmaps {
   private checkBits(): void {
     const { storage, geometry } = this.metadata;
     let total = 0;
-    for (const { table } of this.bitmaps) {
-      if (table !== undefined) total += storedClusters(table).length * geometry.clusterSize;
+    for (const { name, table } of this.bitmaps) {
+      for (const offset of table === undefined ? [] : storedClusters(table)) {
+        total += geometry.clusterSize;
+        if (offset + geometry.clusterSize <= storage.size) continue;
+        const text = `Could not read bitmap '${name}' from image`;
+        const advice = "the file has been cut short";
+        throw invalid(storage.name, "E_TRUNCATED", text, { field: "bitmap table", offset, advice });
+      }
     }
     if (total <= storage.size) return;
     throw invalid(storage.name, "E_CORRUPT", "Bitmaps are longer than the file", {

@@ -28,7 +28,7 @@ import type { Release } from "./write-back.ts";
 /** What keeps bitmaps in step with the disk. */
 interface BitmapTracker {
   /** Throws when a bitmap is in the way of resizing. */
-  refuseResize(): void;
+  refuseResize(size: number): void;
   resized(size: number): void;
   /** Writes all bitmaps to the storage. */
   store(): Promise<void>;
@@ -121,7 +121,7 @@ export class Qcow2Writer implements ImageWriter {
 
   async resize(size: number, options: ResizeOptions): Promise<void> {
     await this.exclusively(async () => {
-      this.bitmaps?.refuseResize();
+      this.bitmaps?.refuseResize(size);
       await resize(this.metadata, size, options, () => this.leases.advance());
       this.bitmaps?.resized(size);
     });
