@@ -65,8 +65,8 @@ describePeer(["qemu-img@7.2", "qemu-io"], "bitmaps beside QEMU", (qemuImg, qemuI
     { options: "cluster_size=2M", size: 9 * MiB + 1536, bitmaps: ["--add -g 4k b", "--add x"] },
   ];
   describe.each(layouts)("of $options", ({ options, size, bitmaps }) => {
-    const cluster =
-      Number(/\d+/.exec(options)![0]) * (/k/.test(options) ? KiB : /M/.test(options) ? MiB : 1);
+    const [, digits = "", unit = ""] = /(\d+)(k|M)?/.exec(options)!;
+    const cluster = Number(digits) * (unit === "M" ? MiB : unit === "k" ? KiB : 1);
 
     it.for(Array.from({ length: 3 * inject("effort") }, (_, i) => i + 1))(
       "guest writes set the bits that QEMU sets, seed %d",
