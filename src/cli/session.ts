@@ -78,8 +78,11 @@ export function createSession(
     print: (text) => stdout.write(text),
     note: (line) => stderr.write(`${line}\n`),
     warn: (message) => {
+      // QEMU's second line of one warning is a sentence of its own.
       const text =
-        face === "qemu" ? endLine(shown(message)) : `${shown(message.replaceAll("\n", ". "))}\n`;
+        face === "qemu"
+          ? endLine(shown(message))
+          : `${shown(message.replace("\nSome clusters", ". Some clusters"))}\n`;
       stderr.write(`${program}: warning: ${text}`);
     },
     safe: (name) => (escapes ? escapeControls(name) : name),

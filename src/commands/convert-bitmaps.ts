@@ -1,17 +1,23 @@
-import type { Disk } from "../disk/index.ts";
+import type { Bitmaps, Disk } from "../disk/index.ts";
 import { PlatterError } from "../errors.ts";
 import type { CommandContext } from "./context.ts";
 import type { ConvertOptions } from "./convert.ts";
 
-/** The options of a conversion that are about bitmaps. */
-type BitmapOptions = Pick<ConvertOptions, "bitmaps" | "skipBrokenBitmaps" | "target">;
+/** The bitmaps of the source, on their way to the target. */
+export interface BitmapCopy {
+  /** Throws `E_UNSUPPORTED` if the target cannot have any. */
+  refuse(target: Disk): void;
+  /** Adds them to the target, which stores them when it is closed or finished. */
+  copy(target: Disk): Promise<void>;
+}
 
 /** Finds out before anything is written whether the bitmaps of the source can be copied. */
-export async function checkBitmaps(
+export async function prepareBitmapCopy(
   [disk, ...others]: readonly Disk[],
-  { bitmaps: wanted = false, skipBrokenBitmaps = false }: BitmapOptions,
-): Promise<void> {
-  if (!wanted || disk === undefined) return;
+  { skipBrokenBitmaps = false }: ConvertOptions,
+  { onWarning }: CommandContext,
+): Promise<BitmapCopy> {
+  if (disk === undefined) throw new Error("a conversion without a source");
   const file = disk.name;
   if (others.length > 0) {
     throw new PlatterError(
@@ -20,7 +26,7 @@ export async function checkBitmaps(
       { file, field: "bitmaps", qemu: "Copying bitmaps only possible with single source" },
     );
   }
-  const bitmaps = await disk.image.bitmaps?.();
+  const bitmaps = isOld(disk) ? undefined : await disk.image.bitmaps?.();
   if (bitmaps === undefined) {
     throw new PlatterError(
       "E_UNSUPPORTED",
@@ -30,7 +36,9 @@ export async function checkBitmaps(
   }
   // QEMU goes from the last to the first.
   const broken = bitmaps.list().findLast(({ inconsistent }) => inconsistent);
-  if (broken === undefined || skipBrokenBitmaps) return;
+  if (broken === undefined || skipBrokenBitmaps) {
+    return { refuse, copy: (target) => copyBitmaps(bitmaps, target, onWarning) };
+  }
   throw new PlatterError(
     "E_BITMAP_INCONSISTENT",
     `${file}: the bitmap "${broken.name}" is inconsistent and cannot be copied; remove it, or leave ` +
@@ -45,13 +53,15 @@ export async function checkBitmaps(
   );
 }
 
-/** Throws `E_UNSUPPORTED` if bitmaps are wanted and the target cannot have any. */
-export function refuseBitmaps({ image, name }: Disk, { bitmaps = false }: BitmapOptions): void {
-  const isOld = image.details?.["compat"] === "0.10";
-  if (!bitmaps || (image.bitmaps !== undefined && !isOld)) return;
+/** A qcow2 image of version 2 has no way to say whether its bitmaps can be relied on. */
+const isOld = ({ image }: Disk): boolean => image.details?.["compat"] === "0.10";
+
+function refuse(disk: Disk): void {
+  const { image, name } = disk;
+  if (image.bitmaps !== undefined && !isOld(disk)) return;
   throw new PlatterError(
     "E_UNSUPPORTED",
-    `${name}: a ${image.format} image${isOld ? " of version 2" : ""} cannot have bitmaps`,
+    `${name}: a ${image.format} image${isOld(disk) ? " of version 2" : ""} cannot have bitmaps`,
     {
       file: name,
       field: "bitmaps",
@@ -60,15 +70,11 @@ export function refuseBitmaps({ image, name }: Disk, { bitmaps = false }: Bitmap
   );
 }
 
-/** Copies the bitmaps of the source to the target, which stores them when it is closed or finished. */
-export async function copyBitmaps(
-  [source]: readonly Disk[],
+async function copyBitmaps(
+  from: Bitmaps,
   target: Disk,
-  { bitmaps: wanted = false }: BitmapOptions,
-  { onWarning }: CommandContext,
+  onWarning: CommandContext["onWarning"],
 ): Promise<void> {
-  if (!wanted || source === undefined) return;
-  const from = await source.image.bitmaps!();
   const to = await target.image.bitmaps!();
   for (const { name, granularity, enabled, inconsistent } of from.list().toReversed()) {
     if (inconsistent) {

@@ -5,7 +5,7 @@ import { PlatterError } from "../errors.ts";
 import { formatNamed, openDisk, type Format, type FormatOptionValues } from "../formats/index.ts";
 import type { StorageProvider } from "../storage/index.ts";
 import type { CommandContext } from "./context.ts";
-import { checkBitmaps, copyBitmaps, refuseBitmaps } from "./convert-bitmaps.ts";
+import type { BitmapCopy } from "./convert-bitmaps.ts";
 import { createStorageOptions, discardQuietly, inQemuWords } from "./new-image.ts";
 import { openImage } from "./open.ts";
 
@@ -63,21 +63,32 @@ export async function convert(
     }
     await refuseSameFile(disks, options.target, context);
     const source = concatenate(disks);
-    await checkBitmaps(disks, options);
-    if (options.createTarget === false) await fillExisting(source, disks, format, options, context);
-    else await fillNew(source, disks, format, options, context);
+    const bitmaps =
+      options.bitmaps === true ? await bitmapCopy(disks, options, context) : undefined;
+    if (options.createTarget === false)
+      await fillExisting(source, format, options, context, bitmaps);
+    else await fillNew(source, format, options, context, bitmaps);
     return { target: options.target, format: format.name, size: source.size };
   } finally {
     await Promise.all(disks.map((disk) => disk.close()));
   }
 }
 
+async function bitmapCopy(
+  disks: readonly Disk[],
+  options: ConvertOptions,
+  context: CommandContext,
+): Promise<BitmapCopy> {
+  const { prepareBitmapCopy } = await import("./convert-bitmaps.ts");
+  return prepareBitmapCopy(disks, options, context);
+}
+
 async function fillNew(
   source: CopySource,
-  disks: readonly Disk[],
   format: Format,
   options: ConvertOptions,
   context: CommandContext,
+  bitmaps: BitmapCopy | undefined,
 ): Promise<void> {
   const { target, backing, targetOptions = {}, sync = false } = options;
   const { provider, codecs } = context;
@@ -95,13 +106,13 @@ async function fillNew(
       );
     }
     const disk = new Disk(made.image, behind, codecs);
-    refuseBitmaps(disk, options);
+    bitmaps?.refuse(disk);
     await copy(source, disk, {
       ...copyOptions(options, context),
       targetIsZero: backing === undefined && created.storage.isDevice !== true,
       topLayerOnly: backing !== undefined,
     });
-    await copyBitmaps(disks, disk, options, context);
+    await bitmaps?.copy(disk);
     await made.finish({ durable: sync });
     await created.storage.close();
     await created.publish();
@@ -115,17 +126,17 @@ async function fillNew(
 
 async function fillExisting(
   source: CopySource,
-  disks: readonly Disk[],
   format: Format,
   options: ConvertOptions,
   context: CommandContext,
+  bitmaps: BitmapCopy | undefined,
 ): Promise<void> {
   const { target, sync = false, targetIsZero = false } = options;
   await using disk = await openImage(
     { name: target, format: format.name, writable: true, barriers: sync },
     context,
   );
-  refuseBitmaps(disk, options);
+  bitmaps?.refuse(disk);
   if (disk.size < source.size) {
     throw new PlatterError(
       "E_OUT_OF_RANGE",
@@ -139,7 +150,7 @@ async function fillExisting(
     );
   }
   await copy(source, disk, { ...copyOptions(options, context), targetIsZero });
-  await copyBitmaps(disks, disk, options, context);
+  await bitmaps?.copy(disk);
   if (sync) await disk.flush();
 }
 

@@ -362,9 +362,8 @@ export class Model {
     const { bitmaps: granularities } = this.setup;
     if (granularities.length === 0) return;
     const bitmaps = await disk.image.bitmaps!();
-    expect(bitmaps.list().map(({ inconsistent }) => inconsistent)).toEqual(
-      granularities.map(() => false),
-    );
+    const usable = bitmaps.list().filter(({ inconsistent }) => !inconsistent);
+    assert.equal(usable.length, granularities.length, "bitmaps that can be used");
     for (const { name, granularity } of bitmaps.list()) {
       const found = new Set<number>();
       for await (const { start, end } of bitmaps.dirty(name)) {
@@ -373,12 +372,10 @@ export class Model {
       const expected = new Set([...this.changed].map((at) => Math.floor((at * 512) / granularity)));
       // What is cut off is forgotten by the granule; a coarser one may be dirty for its sake.
       const missing = [...expected].filter((granule) => !found.has(granule));
-      expect(missing, `changed, but clean in the bitmap ${name}`).toEqual([]);
+      assert.deepEqual(missing, [], `changed, but clean in the bitmap ${name}`);
       if (granularity !== 512) continue;
-      expect(
-        [...found].filter((granule) => !expected.has(granule)),
-        "dirty for nothing",
-      ).toEqual([]);
+      const extra = [...found].filter((granule) => !expected.has(granule));
+      assert.deepEqual(extra, [], `not changed, but dirty in the bitmap ${name}`);
     }
   }
 
@@ -405,7 +402,12 @@ export class Model {
     const possible = grows && this.setup.backing === undefined && !(raw && mode === "metadata");
     if (size === 0 && this.setup.bitmaps.length > 0) {
       // There is no way to store them.
-      return expect(this.disk.resize(0)).rejects.toMatchObject({ code: "E_UNSUPPORTED" });
+      const refused = await this.disk.resize(0).then(
+        () => false,
+        () => true,
+      );
+      assert.isTrue(refused, "a disk without bytes has no bitmaps");
+      return;
     }
     await this.disk.resize(size, possible ? { preallocation: mode } : {});
     this.changed = new Set([...this.changed].filter((at) => at * 512 < size));

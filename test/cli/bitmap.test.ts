@@ -4,11 +4,20 @@
  * after each line.
  */
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { hasPeer, type Outcome, peer } from "./harness.ts";
+import type { BitmapListing, Commands } from "../../src/cli/contract.ts";
+import { hasPeer, type Outcome, peer, run } from "./harness.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "platter-bitmap-"));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
@@ -60,7 +69,17 @@ function differences(): string[] {
 
 const longName = "n".repeat(1023);
 
-/** Lines for qemu-img; "!" starts one for qemu-io that is run alike on both sides by QEMU. */
+/** Clears the autoclear bits, as a program does that does not know of bitmaps. */
+function forget(name: string): void {
+  for (const side of [theirs, ours]) {
+    const file = join(side, name);
+    const bytes = readFileSync(file);
+    bytes.fill(0, 88, 96);
+    writeFileSync(file, bytes);
+  }
+}
+
+/** Lines for qemu-img; "forget" clears the autoclear bits of an image; "!" starts one for qemu-io that is run alike on both sides by QEMU. */
 const script = `
 create -q -f qcow2 a.qcow2 10M
 create -q -f qcow2 -o cluster_size=512 small.qcow2 3M
@@ -173,6 +192,26 @@ check o4.qcow2
 bitmap --remove o4.qcow2 b1
 bitmap --remove o4.qcow2 fresh
 check o4.qcow2
+!!! amend -o compat=0.10 o5.qcow2
+info o5.qcow2
+info --output=json o5.qcow2
+check o5.qcow2
+bitmap --add o5.qcow2 b
+bitmap --enable o5.qcow2 b
+convert --bitmaps -O qcow2 o5.qcow2 p.qcow2
+forget p.qcow2
+forget o6.qcow2
+info o6.qcow2
+check o6.qcow2
+bitmap --enable o6.qcow2 top
+info o6.qcow2
+bitmap --add o6.qcow2 top
+check o6.qcow2
+forget small.qcow2
+map small.qcow2
+compare small.qcow2 small.qcow2
+convert -O raw small.qcow2 small.raw
+bitmap --add small.qcow2 x
 bitmap --remove lone.qcow2 two
 bitmap --remove lone.qcow2 one
 bitmap --remove lone.qcow2 three
@@ -191,8 +230,9 @@ beforeAll(() => {
 describe.skipIf(!hasPeer)("bitmap beside qemu-img", () => {
   it.each(script)("%s", (line) => {
     const [first = "", ...rest] = line.split(" ").map((word) => word.replaceAll("~", " "));
+    if (first === "forget") return forget(rest[0]!);
     if (first.startsWith("!")) {
-      onBothSides("qemu-io", rest);
+      onBothSides(first === "!!!" ? "/usr/bin/qemu-img" : "qemu-io", rest);
       expect(differences()).toEqual([]);
       return;
     }
@@ -205,5 +245,93 @@ describe.skipIf(!hasPeer)("bitmap beside qemu-img", () => {
       if (outcome.code !== 0 && !before.includes(name)) rmSync(join(theirs, name));
     }
     expect(differences()).toEqual([]);
+  });
+});
+
+describe("platter bitmap", () => {
+  const bitmaps: BitmapListing[] = [
+    { name: "monday", granularity: 65536, enabled: true, inconsistent: false, dirtyBytes: 131072 },
+    { name: "tuesday", granularity: 512, enabled: false, inconsistent: false, dirtyBytes: 0 },
+    {
+      name: "\x1b[2J",
+      granularity: 4096,
+      enabled: true,
+      inconsistent: true,
+      dirtyBytes: undefined,
+    },
+  ];
+  const listBitmaps: Commands["listBitmaps"] = async () => bitmaps;
+
+  it("lists bitmaps", async () => {
+    const { stdout, code } = await run("platter", ["bitmap", "x"], { listBitmaps });
+    expect(code).toBe(0);
+    expect(stdout).toBe(
+      [
+        "Bitmap   Granularity  Changed  State",
+        "monday   64 KiB       128 KiB  enabled",
+        "tuesday  512 B        0 B      disabled",
+        String.raw`\x1b[2J  4 KiB        unknown  inconsistent: remove it`,
+        "",
+      ].join("\n"),
+    );
+    const none = await run("platter", ["bitmap", "x"], { listBitmaps: async () => [] });
+    expect(none.stdout).toBe("No bitmaps.\n");
+  });
+
+  it("lists bitmaps as JSON", async () => {
+    const { stdout } = await run("platter", ["bitmap", "--json", "x"], { listBitmaps });
+    expect(JSON.parse(stdout)).toEqual([
+      {
+        name: "monday",
+        granularity: 65536,
+        enabled: true,
+        inconsistent: false,
+        "dirty-bytes": 131072,
+      },
+      { name: "tuesday", granularity: 512, enabled: false, inconsistent: false, "dirty-bytes": 0 },
+      { name: "\x1b[2J", granularity: 4096, enabled: true, inconsistent: true },
+    ]);
+  });
+
+  it("hands actions over in their order", async () => {
+    let seen: unknown;
+    const bitmap: Commands["bitmap"] = async (options) => {
+      seen = options;
+    };
+    const words =
+      "bitmap --merge a --add -g 1M --disable --merge b -b other -F qcow2 -f qcow2 x name";
+    for (const [name, said] of [
+      ["qemu-img", ""],
+      ["platter", "Done: merged into, added, disabled, merged into name\n"],
+    ] as const) {
+      expect(await run(name, words.split(" "), { bitmap })).toEqual({
+        stdout: said,
+        stderr: "",
+        code: 0,
+      });
+      expect(seen).toEqual({
+        name: "x",
+        format: "qcow2",
+        bitmap: "name",
+        granularity: 1 << 20,
+        actions: [
+          { kind: "merge", source: "a" },
+          { kind: "add" },
+          { kind: "disable" },
+          { kind: "merge", source: "b" },
+        ],
+        source: { name: "other", format: "qcow2" },
+      });
+    }
+    const json = await run("platter", ["bitmap", "--json", "--clear", "x", "name"], { bitmap });
+    expect(JSON.parse(json.stdout)).toEqual({ filename: "x", bitmap: "name", done: ["clear"] });
+  });
+
+  it("says what is wrong with the command line", async () => {
+    const line = async (words: string): Promise<string> =>
+      (await run("platter", words.split(" "))).stderr;
+    expect(await line("bitmap x name")).toContain("Say what to do with the bitmap");
+    expect(await line("bitmap --add x")).toContain("Name the image and the bitmap");
+    expect(await line("bitmap --clear -g 1M x y")).toContain("-g is about bitmaps");
   });
 });

@@ -126,9 +126,9 @@ export class Qcow2Bitmaps implements Bitmaps {
     }));
   }
 
-  /** As `info` shows them, with the flags that they have in the file. */
-  get details(): ReadonlyArray<Readonly<Record<string, unknown>>> {
-    return this.directory().map(({ name, granularityBits: bits, flags }) => ({
+  /** What `info` shows, with the flags that they have in the file. */
+  get details(): Readonly<Record<string, unknown>> {
+    const bitmaps = this.directory().map(({ name, granularityBits: bits, flags }) => ({
       flags: [
         ...((flags & BitmapFlag.inUse) !== 0 ? ["in-use"] : []),
         ...((flags & BitmapFlag.auto) !== 0 ? ["auto"] : []),
@@ -136,6 +136,7 @@ export class Qcow2Bitmaps implements Bitmaps {
       name: new TextDecoder().decode(name),
       granularity: 2 ** bits,
     }));
+    return bitmaps.length === 0 ? {} : { bitmaps };
   }
 
   async *dirty(name: string): AsyncGenerator<DirtyRange> {

@@ -131,7 +131,7 @@ export async function switchDirectory(
  * boundary, and its autoclear bit lies elsewhere: what is torn there by a crash must not count, so the bit
  * is off meanwhile.
  */
-export async function switchHeader(
+async function switchHeader(
   metadata: WritableMetadata,
   next: BitmapExtension | undefined,
 ): Promise<void> {

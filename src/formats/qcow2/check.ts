@@ -1,7 +1,6 @@
 import { divideUp, type HostOffset } from "../../bytes/index.ts";
 import type { CheckImageOptions, CheckProblem, CheckReport } from "../../disk/index.ts";
 import { throwIfAborted } from "../../errors.ts";
-import { bitmapState } from "./bitmap-extension.ts";
 import {
   compressedBit,
   copiedBit,
@@ -11,6 +10,7 @@ import {
   reservedLow,
   zeroBit,
 } from "./entries.ts";
+import { ExtensionType } from "./extensions.ts";
 import { entrySize } from "./geometry.ts";
 import { lowerOf, upperOf } from "./l2-table.ts";
 import type { Metadata } from "./metadata.ts";
@@ -41,11 +41,11 @@ export class Checker {
   }
 
   async run(): Promise<CheckReport> {
-    const { geometry, l1, refcounts, diskSize, storage } = this.metadata;
+    const { geometry, l1, refcounts, diskSize } = this.metadata;
     this.refer(0, geometry.clusterSize);
     this.refer(l1.offset, l1.bytes.length);
     for (let i = 0; i < l1.length; i++) await this.countL1Entry(i);
-    if (bitmapState(this.metadata.header, storage.name).extension !== undefined) {
+    if (this.metadata.header.extensions.some(({ type }) => type === ExtensionType.bitmaps)) {
       const { countBitmaps } = await import("./bitmap-check.ts");
       await countBitmaps(this.metadata, (offset, length) => this.refer(offset, length));
     }

@@ -13,7 +13,6 @@ import {
 import type { CompressionType } from "../../codec/index.ts";
 import type { Storage } from "../../storage/index.ts";
 import type { Qcow2Bitmaps } from "./bitmap-list.ts";
-import { bitmapState } from "./bitmap-extension.ts";
 import { Checker } from "./check.ts";
 import { compatible, incompatible } from "./features.ts";
 import { compressionTypes } from "./header.ts";
@@ -64,7 +63,7 @@ export class Qcow2Image implements Image {
       compat: "1.1",
       "compression-type": this.compression,
       "lazy-refcounts": (fields.compatible_features & compatible.lazyRefcounts) !== 0n,
-      ...(this.hasBitmaps && { bitmaps: this.loadedBitmaps?.details }),
+      ...this.loadedBitmaps?.details,
       "refcount-bits": this.metadata.geometry.refcountBits,
       corrupt: (fields.incompatible_features & incompatible.corrupt) !== 0n,
       "extended-l2": false,
@@ -111,11 +110,6 @@ export class Qcow2Image implements Image {
   async layout(options: LayoutOptions): Promise<Layout> {
     const { layoutOf } = await import("./layout.ts");
     return layoutOf(this.metadata, options);
-  }
-
-  /** Whether the header names a bitmap directory that counts. */
-  private get hasBitmaps(): boolean {
-    return bitmapState(this.metadata.header, this.storage.name).extension !== undefined;
   }
 
   bitmaps(): Promise<Bitmaps> {

@@ -2,7 +2,7 @@ import type { BackingReference } from "../../disk/index.ts";
 import { PlatterError } from "../../errors.ts";
 import type { Storage, WritableStorage } from "../../storage/index.ts";
 import type { FormatOpenOptions } from "../format.ts";
-import { bitmapState } from "./bitmap-extension.ts";
+import type { BitmapState } from "./bitmap-extension.ts";
 import { ExtensionType } from "./extensions.ts";
 import { autoclear, incompatible } from "./features.ts";
 import {
@@ -31,7 +31,7 @@ export async function open(storage: Storage, options: FormatOpenOptions): Promis
     options.cacheSize === undefined ? {} : { l2Budget: options.cacheSize },
   );
   const backing = backingReference(header);
-  const { extension, outdated } = bitmapState(header, storage.name);
+  const { extension, outdated } = await bitmapsOf(header, storage.name);
   if (outdated !== undefined) options.onWarning?.(outdated);
   if (!options.writable) {
     const image = new Qcow2Image(loaded, backing);
@@ -52,6 +52,14 @@ export async function open(storage: Storage, options: FormatOpenOptions): Promis
   const image = new Qcow2Image(metadata, backing);
   if (extension !== undefined) await image.loadBitmaps();
   return image;
+}
+
+/** What the header says of bitmaps. */
+async function bitmapsOf(header: Header, file: string): Promise<BitmapState> {
+  const none = !header.extensions.some(({ type }) => type === ExtensionType.bitmaps);
+  if (none) return { extension: undefined, outdated: undefined };
+  const { bitmapState } = await import("./bitmap-extension.ts");
+  return bitmapState(header, file);
 }
 
 /** Nobody shall take bitmaps for valid that do not know of what was written since. */
