@@ -35,12 +35,15 @@ export type {
 export { Disk, Kind, Runs, nowhere } from "./disk/index.ts";
 export type {
   BackingReference,
+  BitmapInfo,
+  Bitmaps,
   Change,
   CheckImageOptions,
   CheckProblem,
   CheckReport,
   DecodedField,
   DetectedPreallocation,
+  DirtyRange,
   Edge,
   Extent,
   ExtentOptions,
@@ -68,8 +71,22 @@ export type {
   NewImage,
   ReferenceResolver,
 } from "./formats/index.ts";
-export { check, compare, convert, create, du, explain, info, map } from "./commands/index.ts";
+export {
+  bitmap,
+  check,
+  compare,
+  convert,
+  create,
+  du,
+  explain,
+  info,
+  listBitmaps,
+  map,
+} from "./commands/index.ts";
 export type {
+  BitmapAction,
+  BitmapListing,
+  BitmapOptions,
   CheckOptions,
   CheckResult,
   CommandContext,
@@ -88,6 +105,7 @@ export type {
   ImageInfo,
   ImageUsage,
   InfoOptions,
+  ListBitmapsOptions,
   MapEntry,
   MapOptions,
   NonZero,

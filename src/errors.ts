@@ -4,6 +4,9 @@
  */
 export const errorCodes = {
   E_ABORTED: "The operation was cancelled through its AbortSignal.",
+  E_BITMAP_INCONSISTENT:
+    "A bitmap was not stored when the image was last written and can only be removed.",
+  E_BITMAP_NOT_FOUND: "The image has no bitmap of that name.",
   E_CHAIN_DEPTH: "The backing chain is deeper than the limit.",
   E_CHAIN_LOOP: "An image is, directly or through others, its own backing file.",
   E_CLOSED: "The disk or storage has been closed.",
@@ -11,7 +14,7 @@ export const errorCodes = {
   E_CORRUPT: "A structure in the image breaks a rule of its format.",
   E_CORRUPT_BIT: "The image is marked corrupt and may only be read.",
   E_DIRTY: "The image was not closed cleanly and has to be repaired before it is written.",
-  E_EXISTS: "The file exists already.",
+  E_EXISTS: "The file, or the part of an image, exists already.",
   E_EXTERNAL: "Another program that was called failed.",
   E_FILE_TOO_LARGE: "The file would become larger than its filesystem or the system allows.",
   E_INVALID_ARGUMENT: "An argument or option has a value that is not allowed.",

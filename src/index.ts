@@ -111,3 +111,15 @@ export const explain = (
   options: commands.ExplainOptions,
   given: CommandOptions = {},
 ): Promise<commands.ExplainResult> => commands.explain(options, context(given));
+
+/** Changes a persistent bitmap; see {@link commands.BitmapOptions}. */
+export const bitmap = (
+  options: commands.BitmapOptions,
+  given: CommandOptions = {},
+): Promise<void> => commands.bitmap(options, context(given));
+
+/** Lists the persistent bitmaps of an image; see {@link commands.ListBitmapsOptions}. */
+export const listBitmaps = (
+  options: commands.ListBitmapsOptions,
+  given: CommandOptions = {},
+): Promise<commands.BitmapListing[]> => commands.listBitmaps(options, context(given));

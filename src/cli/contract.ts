@@ -7,6 +7,8 @@ import type * as laboratory from "../lab/index.ts";
 import type { FormatOptionValues } from "../formats/index.ts";
 
 export type {
+  BitmapAction,
+  BitmapListing,
   CheckOptions,
   CheckResult,
   CommandContext,
@@ -32,7 +34,16 @@ export { formatExactSize, formatSize, parseSize, readSize } from "../bytes/index
 /** The command functions by name. */
 export type Commands = Pick<
   typeof commands,
-  "create" | "info" | "map" | "compare" | "check" | "convert" | "du" | "explain"
+  | "bitmap"
+  | "check"
+  | "compare"
+  | "convert"
+  | "create"
+  | "du"
+  | "explain"
+  | "info"
+  | "listBitmaps"
+  | "map"
 >;
 
 /** A creation option of a format, as `-o help` shows it. */

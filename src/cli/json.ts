@@ -12,6 +12,7 @@ interface Style {
   readonly keys: (keys: string[]) => string[];
   readonly escape: (code: number) => boolean;
   readonly hex: (code: number) => string;
+  readonly emptyList: (newline: string) => string;
 }
 
 const QEMU: Style = {
@@ -19,6 +20,7 @@ const QEMU: Style = {
   keys: qemuKeyOrder,
   escape: (code) => code < 0x20 || code >= 0x7f,
   hex: (code) => `\\u${code.toString(16).toUpperCase().padStart(4, "0")}`,
+  emptyList: (newline) => `[${newline}]`,
 };
 
 const PLAIN: Style = {
@@ -26,6 +28,7 @@ const PLAIN: Style = {
   keys: (keys) => keys,
   escape: (code) => code < 0x20 || (code >= 0x7f && code < 0xa0),
   hex: (code) => `\\u${code.toString(16).padStart(4, "0")}`,
+  emptyList: () => "[]",
 };
 
 /** JSON as qemu-img prints it: its indentation, its order of keys, ASCII only. No final newline. */
@@ -52,7 +55,7 @@ function write(value: JsonValue, style: Style, newline: string): string {
   const inner = newline + (newline === "" ? "" : style.indent);
   const separator = newline === "" ? ", " : `,${inner}`;
   if (isList(value)) {
-    if (value.length === 0) return "[]";
+    if (value.length === 0) return style.emptyList(newline);
     return `[${inner}${value.map((item) => write(item, style, inner)).join(separator)}${newline}]`;
   }
   const members: string[] = [];

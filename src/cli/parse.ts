@@ -12,6 +12,8 @@ export interface Parsed {
   value(id: string): string | undefined;
   /** Every value of the option, in order. */
   values(id: string): readonly string[];
+  /** All options as they were given, in order; the value of a switch is empty. */
+  readonly given: ReadonlyArray<{ readonly id: string; readonly value: string }>;
   readonly operands: readonly string[];
   /** `--help` was met before anything wrong; nothing else counts then. */
   readonly help: boolean;
@@ -56,6 +58,7 @@ export function parseCommandLine(
     getoptOptions(options, face),
   );
   const values = new Map<string, string[]>();
+  const given: Array<Parsed["given"][number]> = [];
   let help = false;
   for (let event = getopt.next(); event !== undefined && !help; event = getopt.next()) {
     if (event.kind === "missing") {
@@ -79,6 +82,7 @@ export function parseCommandLine(
     if (option === undefined) continue;
     option.check?.(value, session);
     if (option.refused === true) throw notSupported(optionName(option, face));
+    given.push({ id, value });
     const list = values.get(id);
     if (list === undefined) values.set(id, [value]);
     else list.push(value);
@@ -88,6 +92,7 @@ export function parseCommandLine(
     has: (id) => values.has(id),
     value: (id) => values.get(id)?.at(-1),
     values: (id) => values.get(id) ?? [],
+    given,
     operands,
     help,
   };

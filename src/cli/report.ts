@@ -38,9 +38,10 @@ export function reportError(
   }
 }
 
-/** A hint of QEMU's that names a format is not ended by a newline there. */
-function endLine(text: string): string {
-  return /\nDetected format of \S+\.$/.test(text) || text.endsWith("\n") ? text : `${text}\n`;
+/** `text` as a line, but for two hints of QEMU's that are not ended by a newline there. */
+export function endLine(text: string): string {
+  const open = /\n(Detected format of \S+|.* 'qemu-img check -r' on the image file to fix)\.$/;
+  return open.test(text) || text.endsWith("\n") ? text : `${text}\n`;
 }
 
 function bugText(error: unknown): string {

@@ -1,6 +1,7 @@
 import type { CommandContext, Progress, Services } from "./contract.ts";
 import type { Environment } from "./environment.ts";
 import { escapeControls } from "./escape.ts";
+import { endLine } from "./report.ts";
 import type { Parsed } from "./parse.ts";
 import {
   barProgress,
@@ -76,7 +77,14 @@ export function createSession(
     paint: painterFor(environment, "stdout"),
     print: (text) => stdout.write(text),
     note: (line) => stderr.write(`${line}\n`),
-    warn: (message) => stderr.write(`${program}: warning: ${shown(message)}\n`),
+    warn: (message) => {
+      // QEMU's second line of one warning is a sentence of its own.
+      const text =
+        face === "qemu"
+          ? endLine(shown(message))
+          : `${shown(message.replace("\nSome clusters", ". Some clusters"))}\n`;
+      stderr.write(`${program}: warning: ${text}`);
+    },
     safe: (name) => (escapes ? escapeControls(name) : name),
     async context(onProgress) {
       const { provider, codecs } = await services.surroundings(session.warn);

@@ -6,6 +6,7 @@ import type { CommandSpec, Face } from "./spec.ts";
  * it is needed, because most runs need one.
  */
 const entries: Readonly<Record<string, () => Promise<CommandSpec>>> = {
+  bitmap: async () => (await import("./commands/bitmap.ts")).bitmapCommand,
   check: async () => (await import("./commands/check.ts")).checkCommand,
   compare: async () => (await import("./commands/compare.ts")).compareCommand,
   completion: async () => (await import("./commands/completion.ts")).completionCommand,

@@ -5,6 +5,7 @@ import { PlatterError } from "../errors.ts";
 import { formatNamed, openDisk, type Format, type FormatOptionValues } from "../formats/index.ts";
 import type { StorageProvider } from "../storage/index.ts";
 import type { CommandContext } from "./context.ts";
+import type { BitmapCopy } from "./convert-bitmaps.ts";
 import { createStorageOptions, discardQuietly, inQemuWords } from "./new-image.ts";
 import { openImage } from "./open.ts";
 
@@ -29,6 +30,10 @@ export interface ConvertOptions {
   readonly targetIsZero?: boolean | undefined;
   /** Others may be writing to the sources (`-U`). */
   readonly shared?: boolean | undefined;
+  /** The persistent bitmaps of the source, of its top layer only, are copied too. */
+  readonly bitmaps?: boolean | undefined;
+  /** With `bitmaps`: inconsistent ones are left out; otherwise they are an error. */
+  readonly skipBrokenBitmaps?: boolean | undefined;
   /** Everything is on stable storage before the result is reported. */
   readonly sync?: boolean | undefined;
 }
@@ -58,12 +63,24 @@ export async function convert(
     }
     await refuseSameFile(disks, options.target, context);
     const source = concatenate(disks);
-    if (options.createTarget === false) await fillExisting(source, format, options, context);
-    else await fillNew(source, format, options, context);
+    const bitmaps =
+      options.bitmaps === true ? await bitmapCopy(disks, options, context) : undefined;
+    if (options.createTarget === false)
+      await fillExisting(source, format, options, context, bitmaps);
+    else await fillNew(source, format, options, context, bitmaps);
     return { target: options.target, format: format.name, size: source.size };
   } finally {
     await Promise.all(disks.map((disk) => disk.close()));
   }
+}
+
+async function bitmapCopy(
+  disks: readonly Disk[],
+  options: ConvertOptions,
+  context: CommandContext,
+): Promise<BitmapCopy> {
+  const { prepareBitmapCopy } = await import("./convert-bitmaps.ts");
+  return prepareBitmapCopy(disks, options, context);
 }
 
 async function fillNew(
@@ -71,6 +88,7 @@ async function fillNew(
   format: Format,
   options: ConvertOptions,
   context: CommandContext,
+  bitmaps: BitmapCopy | undefined,
 ): Promise<void> {
   const { target, backing, targetOptions = {}, sync = false } = options;
   const { provider, codecs } = context;
@@ -88,11 +106,13 @@ async function fillNew(
       );
     }
     const disk = new Disk(made.image, behind, codecs);
+    bitmaps?.refuse(disk);
     await copy(source, disk, {
       ...copyOptions(options, context),
       targetIsZero: backing === undefined && created.storage.isDevice !== true,
       topLayerOnly: backing !== undefined,
     });
+    await bitmaps?.copy(disk);
     await made.finish({ durable: sync });
     await created.storage.close();
     await created.publish();
@@ -109,12 +129,14 @@ async function fillExisting(
   format: Format,
   options: ConvertOptions,
   context: CommandContext,
+  bitmaps: BitmapCopy | undefined,
 ): Promise<void> {
   const { target, sync = false, targetIsZero = false } = options;
   await using disk = await openImage(
     { name: target, format: format.name, writable: true, barriers: sync },
     context,
   );
+  bitmaps?.refuse(disk);
   if (disk.size < source.size) {
     throw new PlatterError(
       "E_OUT_OF_RANGE",
@@ -128,6 +150,7 @@ async function fillExisting(
     );
   }
   await copy(source, disk, { ...copyOptions(options, context), targetIsZero });
+  await bitmaps?.copy(disk);
   if (sync) await disk.flush();
 }
 

@@ -71,6 +71,7 @@ const order: readonly FilePart[] = [
   "preallocated and unwritten",
   "preallocated on a hole",
   "zeroed",
+  "bitmaps",
   "leaked",
   "unknown",
   "free",

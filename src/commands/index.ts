@@ -1,3 +1,5 @@
+export { bitmap, listBitmaps } from "./bitmap.ts";
+export type { BitmapAction, BitmapListing, BitmapOptions, ListBitmapsOptions } from "./bitmap.ts";
 export { check } from "./check.ts";
 export type { CheckOptions, CheckResult } from "./check.ts";
 export { compare } from "./compare.ts";

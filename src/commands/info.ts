@@ -56,7 +56,7 @@ export async function info(options: InfoOptions, context: CommandContext): Promi
 async function describe(
   { name, format: given }: BackingReference,
   { shared = false }: InfoOptions,
-  { provider }: CommandContext,
+  { provider, onWarning }: CommandContext,
 ): Promise<{ description: ImageInfo; identity: string | undefined }> {
   let storage: Storage | undefined;
   try {
@@ -64,7 +64,7 @@ async function describe(
     const format = given === undefined ? await probe(storage) : formatNamed(given, "open");
     // Nothing that others do to a raw image changes what is said of it here.
     if (format.name !== "raw") storage.lock?.(shared ? "shared" : "exclusive");
-    const image = await format.open(storage, { writable: false, inspect: true });
+    const image = await format.open(storage, { writable: false, inspect: true, onWarning });
     const resolved = image.backing && provider.resolve(image.backing.name, name);
     return {
       identity: storage.identity,

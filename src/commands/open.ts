@@ -14,6 +14,8 @@ export interface OpenImageOptions {
   readonly barriers?: boolean;
   /** Raw images are locked in this way; default as all others. */
   readonly rawLock?: LockMode;
+  /** Open the image alone: what is behind it does not matter. */
+  readonly alone?: boolean;
 }
 
 /**
@@ -21,8 +23,16 @@ export interface OpenImageOptions {
  * command line means what `qemu-img` would open.
  */
 export async function openImage(
-  { name, format, writable = false, shared = false, barriers, rawLock }: OpenImageOptions,
-  { provider, codecs, signal }: CommandContext,
+  {
+    name,
+    format,
+    writable = false,
+    shared = false,
+    barriers,
+    rawLock,
+    alone = false,
+  }: OpenImageOptions,
+  { provider, codecs, signal, onWarning }: CommandContext,
 ): Promise<Disk> {
   // As QEMU does, first look what it is, then lock it.
   const mode = { writable: false, lock: "none" } as const;
@@ -33,8 +43,10 @@ export async function openImage(
     codecs,
     signal,
     ...(barriers !== undefined && { barriers }),
-    references: (reference, image) =>
-      provider.open(provider.resolve(reference.name, image.name), mode),
+    references: alone
+      ? "ignore"
+      : (reference, image) => provider.open(provider.resolve(reference.name, image.name), mode),
+    onWarning,
     lock: (found) => (found === "raw" ? (rawLock ?? exclusive) : exclusive),
   };
   try {

@@ -68,10 +68,16 @@ export class Disk {
   async write(at: number, from: Uint8Array): Promise<void> {
     this.checkRange(at, from.length);
     this.checkWritable();
+    if (from.length > 0) this.image.changing?.(at, at + from.length);
+    await this.writeRange(guest(at), from);
+  }
+
+  /** As {@link Disk.write}, of a range that is known to be inside the disk. */
+  private async writeRange(at: GuestOffset, from: Uint8Array): Promise<void> {
     const { storage } = this.image;
     const runs = new Runs(1);
     const end = guest(at + from.length);
-    let position = guest(at);
+    let position = at;
     while (position < end) {
       runs.clear();
       const release = this.image.lease?.();
@@ -117,13 +123,14 @@ export class Disk {
         },
       );
     }
+    if (from.length > 0) this.image.changing?.(at, at + from.length);
     let cluster = from;
     if (from.length < clusterSize) {
       cluster = new Uint8Array(clusterSize);
       cluster.set(from);
     }
     const packed = codec.compress(cluster, clusterSize, level);
-    if (packed === undefined) return this.write(at, from);
+    if (packed === undefined) return this.writeRange(guest(at), from);
     const change = await writer.ensureCompressed(guest(at), packed.length);
     try {
       await storage.write!(change.host, packed);
@@ -145,9 +152,14 @@ export class Disk {
     { unmap = true }: { readonly unmap?: boolean } = {},
   ): Promise<void> {
     this.checkRange(at, length);
+    this.checkWritable();
+    if (length > 0) this.image.changing?.(at, at + length);
+    await this.zeroRange(guest(at), guest(at + length), unmap);
+  }
+
+  private async zeroRange(at: GuestOffset, end: GuestOffset, unmap: boolean): Promise<void> {
     const writer = this.checkWritable();
-    const end = guest(at + length);
-    let position = guest(at);
+    let position = at;
     while (position < end) {
       const { from, to } = await this.zeroable(position, end);
       if (from > position) await this.fillWithZeros(position, lower(from, end));
@@ -184,6 +196,7 @@ export class Disk {
   async discard(at: number, length: number): Promise<void> {
     this.checkRange(at, length);
     const writer = this.checkWritable();
+    if (length > 0) this.image.changing?.(at, at + length);
     const end = guest(at + length);
     let position = guest(at);
     while (position < end) {
@@ -239,11 +252,11 @@ export class Disk {
     const clusterEnd = alignUp(old, this.image.clusterSize);
     const behind = preallocation === "off" ? (this.backing?.size ?? 0) : 0;
     const end = Math.min(this.size, Math.max(clusterEnd, behind));
-    const shown: Array<readonly [start: number, length: number]> = [];
+    const shown: Array<readonly [start: GuestOffset, end: GuestOffset]> = [];
     for await (const { start, length, zero } of this.extents({ start: old, end })) {
-      if (!zero) shown.push([start, length]);
+      if (!zero) shown.push([guest(start), guest(start + length)]);
     }
-    for (const [start, length] of shown) await this.writeZeroes(start, length);
+    for (const [from, to] of shown) await this.zeroRange(from, to, true);
   }
 
   /**
@@ -430,7 +443,10 @@ export class Disk {
   private async fillWithZeros(at: GuestOffset, end: GuestOffset): Promise<void> {
     const zeros = new Uint8Array(Math.min(zeroChunk, end - at));
     for (let position = at; position < end; position = advance(position, zeros.length)) {
-      await this.write(position, zeros.subarray(0, Math.min(zeros.length, end - position)));
+      const piece = zeros.subarray(0, Math.min(zeros.length, end - position));
+      // The disk may have become smaller meanwhile.
+      this.checkRange(position, piece.length);
+      await this.writeRange(position, piece);
     }
   }
 

@@ -1,6 +1,7 @@
 import type { GuestOffset, HostOffset } from "../bytes/index.ts";
 import type { CompressionType } from "../codec/index.ts";
 import type { Storage } from "../storage/index.ts";
+import type { Bitmaps } from "./bitmaps.ts";
 import type { CheckImageOptions, CheckReport } from "./check.ts";
 import type { Layout, LayoutOptions } from "./layout.ts";
 import type { Mapping } from "./mapping.ts";
@@ -49,6 +50,10 @@ export interface Image extends Mapping {
   check?(options: CheckImageOptions): Promise<CheckReport>;
   /** Where every byte of the storage goes. Absent: all of it is the disk. */
   layout?(options: LayoutOptions): Promise<Layout>;
+  /** The persistent dirty bitmaps. Absent: the format has none. */
+  bitmaps?(): Promise<Bitmaps>;
+  /** Takes note, for the bitmaps, that the guest bytes [start, end) are being changed. */
+  changing?(start: number, end: number): void;
   /** Releases what the image holds; does not close the storage. */
   close(): Promise<void>;
 }

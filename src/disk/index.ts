@@ -1,3 +1,4 @@
+export type { BitmapInfo, Bitmaps, DirtyRange } from "./bitmaps.ts";
 export type { CheckImageOptions, CheckProblem, CheckReport } from "./check.ts";
 export { detectPreallocation } from "./detect-preallocation.ts";
 export type { DetectedPreallocation } from "./detect-preallocation.ts";

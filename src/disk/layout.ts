@@ -8,6 +8,7 @@ export type LayoutRole =
   | "data"
   | "zeroed"
   | "compressed"
+  | "bitmaps"
   | "leaked"
   | "free"
   | "unknown";

@@ -36,6 +36,8 @@ export interface FormatOpenOptions {
   readonly barriers?: boolean;
   /** Bytes of tables kept in memory. */
   readonly cacheSize?: number;
+  /** Receives sentences that the user should see but that are not errors, in QEMU's words. */
+  readonly onWarning?: ((message: string) => void) | undefined;
 }
 
 /** An image that is being made. */

@@ -33,6 +33,8 @@ export interface ModelSetup {
   readonly compression: CompressionType | undefined;
   readonly backing: ModelBacking | undefined;
   readonly preallocation: "off" | "metadata" | "falloc";
+  /** Granularities of the bitmaps that follow all changes; version 3 only. */
+  readonly bitmaps: readonly number[];
   /** Sectors of the disk at first. */
   readonly sectors: number;
   /** Bytes of tables kept in memory; undefined for the default. */
@@ -70,6 +72,7 @@ export function qcow2Setups(options: SetupOptions): fc.Arbitrary<ModelSetup> {
         "metadata" as const,
         "falloc" as const,
       ),
+      bitmaps: fc.constantFrom<readonly number[]>([], [], [512], [4096, 1 << 20]),
       sectors: fc.integer({ min: 1, max: 900 }),
       cacheSize: fc.constantFrom(1, undefined),
       jitter: fc.integer({ min: 0, max: 1000 }),
@@ -79,6 +82,7 @@ export function qcow2Setups(options: SetupOptions): fc.Arbitrary<ModelSetup> {
       refcountBits: setup.version === 2 ? 16 : setup.refcountBits,
       compression: setup.version === 2 && setup.compression === "zstd" ? "zlib" : setup.compression,
       preallocation: setup.backing === undefined ? setup.preallocation : "off",
+      bitmaps: setup.version === 2 ? [] : setup.bitmaps,
     }));
 }
 
@@ -98,6 +102,7 @@ export function rawSetups(): fc.Arbitrary<ModelSetup> {
       compression: undefined,
       backing: undefined,
       preallocation: "off",
+      bitmaps: [],
       cacheSize: undefined,
     }));
 }
@@ -254,6 +259,8 @@ export class Model {
   private readonly codecs: Codecs;
   private readonly storage: JitterStorage;
   private readonly base: MemoryStorage | undefined;
+  /** Granules of 512 bytes that have been changed since the bitmaps were added. */
+  private changed = new Set<number>();
   private writes = 0;
 
   private constructor(
@@ -289,6 +296,10 @@ export class Model {
       backing: setup.backing && { name: "base", format: setup.backing.format },
       values: createValues(setup),
     });
+    if (setup.bitmaps.length > 0) {
+      const bitmaps = await made.image.bitmaps!();
+      for (const granularity of setup.bitmaps) bitmaps.add(`of ${granularity}`, { granularity });
+    }
     await made.finish({ durable: true });
     await made.image.close();
     const disk = await openModel(setup, codecs, storage, behind?.storage);
@@ -319,6 +330,7 @@ export class Model {
   /** Compares everything, closes the image, and checks what is left behind. */
   async finish(): Promise<void> {
     await this.expectContents();
+    await this.expectBitmaps(this.disk);
     await this.disk.flush();
     await this.expectClean(this.disk);
     await this.disk.close();
@@ -341,7 +353,34 @@ export class Model {
       ...(cacheSize !== undefined && { cacheSize }),
     });
     await this.expectClean(disk);
+    await this.expectBitmaps(disk);
     await disk.close();
+  }
+
+  /** Each bitmap names exactly the granules that were changed. */
+  private async expectBitmaps(disk: Disk): Promise<void> {
+    const { bitmaps: granularities } = this.setup;
+    if (granularities.length === 0) return;
+    const bitmaps = await disk.image.bitmaps!();
+    const usable = bitmaps.list().filter(({ inconsistent }) => !inconsistent);
+    assert.equal(usable.length, granularities.length, "bitmaps that can be used");
+    for (const { name, granularity } of bitmaps.list()) {
+      const found = new Set<number>();
+      for await (const { start, end } of bitmaps.dirty(name)) {
+        for (let at = start; at < end; at += granularity) found.add(at / granularity);
+      }
+      const expected = new Set([...this.changed].map((at) => Math.floor((at * 512) / granularity)));
+      // What is cut off is forgotten by the granule; a coarser one may be dirty for its sake.
+      const missing = [...expected].filter((granule) => !found.has(granule));
+      assert.deepEqual(missing, [], `changed, but clean in the bitmap ${name}`);
+      if (granularity !== 512) continue;
+      const extra = [...found].filter((granule) => !expected.has(granule));
+      assert.deepEqual(extra, [], `not changed, but dirty in the bitmap ${name}`);
+    }
+  }
+
+  private noteChange(start: number, end: number): void {
+    for (let at = Math.floor(start / 512); at * 512 < end; at++) this.changed.add(at);
   }
 
   private async expectClean(disk: Disk): Promise<void> {
@@ -361,7 +400,17 @@ export class Model {
     const grows = size > this.bytes.length;
     const raw = this.setup.format === "raw";
     const possible = grows && this.setup.backing === undefined && !(raw && mode === "metadata");
+    if (size === 0 && this.setup.bitmaps.length > 0) {
+      // There is no way to store them.
+      const refused = await this.disk.resize(0).then(
+        () => false,
+        () => true,
+      );
+      assert.isTrue(refused, "a disk without bytes has no bitmaps");
+      return;
+    }
     await this.disk.resize(size, possible ? { preallocation: mode } : {});
+    this.changed = new Set([...this.changed].filter((at) => at * 512 < size));
     const before = this.bytes;
     this.bytes = new Uint8Array(size);
     this.bytes.set(before.subarray(0, size));
@@ -452,6 +501,7 @@ export class Model {
     end: number,
     bytes: Effect["bytes"],
   ): Promise<void> {
+    this.noteChange(start, end);
     switch (request.kind) {
       case "write":
         return this.disk.write(start, bytes as Uint8Array);

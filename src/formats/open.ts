@@ -1,5 +1,5 @@
 import type { Codecs } from "../codec/index.ts";
-import { Disk, type BackingReference } from "../disk/index.ts";
+import { Disk, type BackingReference, type Image } from "../disk/index.ts";
 import { PlatterError, throwIfAborted } from "../errors.ts";
 import type { LockMode, Storage } from "../storage/index.ts";
 import type { Format } from "./format.ts";
@@ -38,6 +38,8 @@ export interface DiskOptions {
   /** Bytes of tables kept in memory, per image. */
   readonly cacheSize?: number;
   readonly signal?: AbortSignal | undefined;
+  /** Receives sentences that the user should see but that are not errors, in QEMU's words. */
+  readonly onWarning?: ((message: string) => void) | undefined;
 }
 
 const defaultDepth = 200;
@@ -56,6 +58,7 @@ async function openLayer(
   above: readonly Storage[],
 ): Promise<Disk> {
   const { signal, maxDepth = defaultDepth, formats: known = formats } = options;
+  let image: Image | undefined;
   try {
     throwIfAborted(signal);
     refuseLoop(storage, above);
@@ -71,8 +74,9 @@ async function openLayer(
         ? await probe(storage, known)
         : formatNamed(options.format, "open", known);
     if (options.lock !== undefined) storage.lock?.(options.lock(format.name));
-    const image = await format.open(storage, {
+    image = await format.open(storage, {
       writable: options.writable ?? false,
+      onWarning: options.onWarning,
       ...(options.barriers !== undefined && { barriers: options.barriers }),
       ...(options.cacheSize !== undefined && { cacheSize: options.cacheSize }),
     });
@@ -82,6 +86,8 @@ async function openLayer(
         : await openBacking(image.backing, storage, options, [...above, storage]);
     return new Disk(image, backing, options.codecs);
   } catch (error) {
+    // An image that is open for writing has marks in the file that closing takes away.
+    await image?.close().catch(() => undefined);
     await storage.close();
     throw error;
   }

@@ -18,6 +18,7 @@ const looks: Readonly<Record<FilePart, string>> = {
   "refcount blocks": "metadata",
   "L1 table": "metadata",
   "L2 tables": "metadata",
+  bitmaps: "metadata",
   data: "data",
   compressed: "data",
   "preallocated and unwritten": "reserved",

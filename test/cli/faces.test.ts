@@ -152,8 +152,6 @@ describe("the table", () => {
     "convert -r 1M x y",
     "convert -C x y",
     "convert --salvage x y",
-    "convert --bitmaps x y",
-    "convert --skip-broken-bitmaps x y",
     "convert --target-image-opts x y",
     "-T foo info x",
   ])("refuses %s with one line", async (line) => {
@@ -211,6 +209,8 @@ describe("options reach the commands", () => {
       targetFormat: "qcow2",
       targetOptions: {},
       compress: true,
+      bitmaps: false,
+      skipBrokenBitmaps: false,
       backing: { name: "base", format: "qcow2" },
       sparseSize: 8192,
       createTarget: true,
@@ -296,6 +296,9 @@ describe("platter's output", () => {
   it("is JSON with --json, for every command", async () => {
     const commands: Partial<Commands> = {
       info,
+      listBitmaps: async () => [
+        { name: "b", granularity: 65536, enabled: true, inconsistent: false, dirtyBytes: 512 },
+      ],
       check: async () => report,
       compare: async () => ({ identical: true, sizeDiffers: false, commonSize: 1 }),
       convert: async () => ({ target: "y", format: "raw", size: 2 ** 62 }),

@@ -129,6 +129,8 @@ const surroundings: Pick<CommandContext, "provider" | "codecs"> = {
 /** Services whose commands are the given fakes. */
 export function fakeServices(commands: Partial<Commands>): Services {
   const all: Commands = {
+    bitmap: unexpected,
+    listBitmaps: unexpected,
     create: unexpected,
     info: unexpected,
     map: unexpected,

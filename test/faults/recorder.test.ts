@@ -32,12 +32,24 @@ interface Promised {
   until: number;
 }
 
+/** Changes that a bitmap has to know of, unless it says itself that it does not. */
+interface Tracked {
+  readonly bitmap: string;
+  readonly start: number;
+  readonly end: number;
+  /** Changes of the log before the first that it is about. */
+  readonly entries: number;
+}
+
 /** A scenario under way: a disk on a recorded storage, and what it has promised. */
 class Scenario {
   readonly storage: RecordingStorage;
   readonly before: MemoryStorage;
   readonly base: MemoryStorage | undefined;
   readonly promised: Promised[] = [];
+  readonly tracked: Tracked[] = [];
+  /** Bitmaps that follow what is written. */
+  tracking: string[] = [];
   private unflushed: Array<Pick<Promised, "at" | "bytes">> = [];
   disk!: Disk;
 
@@ -63,6 +75,10 @@ class Scenario {
 
   async write(at: number, length: number, fill: number): Promise<void> {
     this.overwrites(at, at + length);
+    const entries = this.storage.log.length;
+    for (const bitmap of this.tracking) {
+      this.tracked.push({ bitmap, start: at, end: at + length, entries });
+    }
     const bytes = new Uint8Array(length).fill(fill);
     await this.disk.write(at, bytes);
     this.unflushed.push({ at, bytes });
@@ -106,7 +122,7 @@ class Scenario {
 }
 
 /** Counts of what has been checked, for the log. */
-const totals = { prefixes: 0, reordered: 0, refused: 0, byQemu: 0 };
+const totals = { prefixes: 0, reordered: 0, refused: 0, byQemu: 0, bitmaps: 0 };
 
 /** A generator of numbers from 0 up to 1, the same in each run. */
 function random(seed: number): () => number {
@@ -203,6 +219,7 @@ async function checkCrash(
     corruptions: 0,
     checkErrors: 0,
   });
+  await checkTracked(scenario, disk, point);
   for (const { entries, until, at, bytes } of scenario.promised) {
     if (entries > point.stable || until < point.n) continue;
     const found = new Uint8Array(bytes.length);
@@ -214,6 +231,23 @@ async function checkCrash(
     }
   }
   await disk.close();
+}
+
+/** A bitmap that does not say that it is inconsistent knows of all changes that may have happened. */
+async function checkTracked({ tracked }: Scenario, disk: Disk, point: CrashPoint): Promise<void> {
+  if (tracked.length === 0) return;
+  const bitmaps = await disk.image.bitmaps!();
+  for (const { name, inconsistent } of bitmaps.list()) {
+    if (inconsistent) continue;
+    totals.bitmaps++;
+    const dirty: Array<readonly [start: number, end: number]> = [];
+    for await (const { start, end } of bitmaps.dirty(name)) dirty.push([start, end]);
+    for (const { bitmap, start, end, entries } of tracked) {
+      if (bitmap !== name || entries >= point.n) continue;
+      const known = dirty.some(([from, to]) => from <= start && end <= to);
+      expect(known, `${point.name}: ${name} does not know of ${start} to ${end}`).toBe(true);
+    }
+  }
 }
 
 const qemuImg = peer("qemu-img");
@@ -357,6 +391,40 @@ const scenarios: Readonly<Record<string, () => Promise<Scenario>>> = {
     await scenario.disk.close();
     return scenario;
   },
+  async "bitmaps added, merged, removed, and followed by writes"() {
+    const scenario = new Scenario(await created(512 * KiB, { cluster_size: 512 }));
+    await scenario.open();
+    await scenario.write(0, 100 * KiB, 1);
+    let bitmaps = await scenario.disk.image.bitmaps!();
+    bitmaps.add("fine", { granularity: 512 });
+    scenario.tracking = ["fine"];
+    await scenario.write(20 * KiB, 5000, 2);
+    await scenario.flush();
+    await scenario.disk.close();
+    for (let round = 0; round < 3; round++) {
+      await scenario.open();
+      bitmaps = await scenario.disk.image.bitmaps!();
+      if (round === 0) {
+        bitmaps.add("a bitmap whose name makes the directory long", { granularity: 65536 });
+        scenario.tracking.push("a bitmap whose name makes the directory long");
+      }
+      await scenario.write(round * 150 * KiB, 30 * KiB, 3 + round);
+      await scenario.flush();
+      if (round === 1) {
+        await bitmaps.merge("a bitmap whose name makes the directory long", "fine");
+        bitmaps.add("short lived");
+      }
+      if (round === 2) await bitmaps.remove("short lived");
+      await scenario.resize((600 + round * 10) * KiB);
+      await scenario.write(400 * KiB, 3000 + round, 7 + round);
+      await scenario.disk.close();
+    }
+    await scenario.open();
+    bitmaps = await scenario.disk.image.bitmaps!();
+    for (const { name } of bitmaps.list()) await bitmaps.remove(name);
+    await scenario.disk.close();
+    return scenario;
+  },
   async "L2 tables written early for lack of memory"() {
     const scenario = new Scenario(await created(1024 * KiB, { cluster_size: 512 }));
     await scenario.open(1);
@@ -376,10 +444,10 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await rm(directory, { recursive: true });
-  const { prefixes, reordered, refused, byQemu } = totals;
+  const { prefixes, reordered, refused, byQemu, bitmaps } = totals;
   process.stdout.write(
     `crash points: ${prefixes} prefixes and ${reordered} samples in between, ${refused} of them ` +
-      `refused as unfinished; ${byQemu} also looked at by qemu-img\n`,
+      `refused as unfinished; ${byQemu} also looked at by qemu-img; ${bitmaps} bitmaps compared\n`,
   );
 });
 

@@ -80,7 +80,6 @@ describePeer(["qemu-img@7.2", "qemu-io@7.2"], "images that are refused", (qemuIm
         "snapshot",
         () => make().then(() => qemuImg.run(["snapshot", "-c", "one", image])),
       ],
-      ["a bitmap", "bitmap", () => make().then(() => qemuImg.run(["bitmap", "--add", image, "b"]))],
       [
         "encryption",
         "encryption",

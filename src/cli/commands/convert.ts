@@ -28,8 +28,6 @@ const MAX_SPARSE_SIZE = 16 * 1024 * 1024;
 /** Options that other versions will have. */
 const refusedOptions: readonly OptionSpec[] = [
   refused("targetImageOpts", { long: "target-image-opts" }),
-  refused("bitmaps", { long: "bitmaps" }),
-  refused("skipBrokenBitmaps", { long: "skip-broken-bitmaps" }),
   refused("salvage", { long: "salvage" }),
   refused("copyOffload", { short: "C" }),
   refused("snapshot", { short: "l", argument: "snapshot_param" }),
@@ -114,6 +112,18 @@ export const convertCommand: CommandSpec = {
       long: "target-is-zero",
       summary: "with -n: the target reads as zeros already",
       group: "Behaviour",
+    },
+    {
+      id: "bitmaps",
+      long: "bitmaps",
+      summary: "also copy the persistent bitmaps of the source",
+      group: "Result",
+    },
+    {
+      id: "skipBrokenBitmaps",
+      long: "skip-broken-bitmaps",
+      summary: "with --bitmaps: leave out those that are inconsistent",
+      group: "Result",
     },
     shareOption,
     ...progressOptions,
@@ -232,6 +242,8 @@ async function run(parsed: Parsed, session: Session): Promise<number> {
       createTarget: !parsed.has("noCreate"),
       targetIsZero: parsed.has("targetIsZero"),
       shared: parsed.has("shared"),
+      bitmaps: parsed.has("bitmaps"),
+      skipBrokenBitmaps: parsed.has("skipBrokenBitmaps"),
       sync,
     },
     parsed,
@@ -247,6 +259,14 @@ function checkCombinations(parsed: Parsed): void {
       parsed.value("options"),
       "-o says how to make the target, but with -n it is not made: leave one of them out.",
       "-o has no effect when skipping image creation",
+    );
+  }
+  if (parsed.has("skipBrokenBitmaps") && !parsed.has("bitmaps")) {
+    throw argumentError(
+      "--skip-broken-bitmaps",
+      undefined,
+      "--skip-broken-bitmaps says which bitmaps --bitmaps leaves out: use both.",
+      "Use of --skip-broken-bitmaps requires --bitmaps",
     );
   }
   if (parsed.has("targetIsZero") && !parsed.has("noCreate")) {

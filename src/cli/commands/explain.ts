@@ -99,6 +99,7 @@ const partMarks: Readonly<Record<FilePart, Mark>> = {
   "refcount blocks": metadata,
   "L1 table": metadata,
   "L2 tables": metadata,
+  bitmaps: metadata,
   data,
   compressed,
   "preallocated and unwritten": reserved,

@@ -10,6 +10,7 @@ import {
   reservedLow,
   zeroBit,
 } from "./entries.ts";
+import { ExtensionType } from "./extensions.ts";
 import { entrySize } from "./geometry.ts";
 import { lowerOf, upperOf } from "./l2-table.ts";
 import type { Metadata } from "./metadata.ts";
@@ -44,6 +45,10 @@ export class Checker {
     this.refer(0, geometry.clusterSize);
     this.refer(l1.offset, l1.bytes.length);
     for (let i = 0; i < l1.length; i++) await this.countL1Entry(i);
+    if (this.metadata.header.extensions.some(({ type }) => type === ExtensionType.bitmaps)) {
+      const { countBitmaps } = await import("./bitmap-check.ts");
+      await countBitmaps(this.metadata, (offset, length) => this.refer(offset, length));
+    }
     this.refer(refcounts.tableOffset, refcounts.table.length * entrySize);
     this.countRefcountBlocks();
     const highest = await this.compareRefcounts();

@@ -43,6 +43,7 @@ export async function create(
   return {
     image,
     async finish({ durable }) {
+      await image.writer?.storeBitmaps();
       await image.writer?.finish(durable);
       await storage.write(0, encodeHeader(header, storage.name));
       if (durable) await storage.flush();

@@ -30,6 +30,9 @@ export const incompatible = {
 /** Compatible feature bits as masks. */
 export const compatible = { lazyRefcounts: 1n << 0n } as const;
 
+/** Autoclear feature bits as masks. */
+export const autoclear = { bitmaps: 1n << 0n } as const;
+
 /** The name under which {@link incompatible.unfinished} stands in the feature name table. */
 export const unfinishedName = "unfinished: still being written";
 

@@ -58,7 +58,7 @@ export interface Header {
   /** Bytes of the header after the fields known here, kept when it is rewritten. */
   readonly additional: Uint8Array;
   /** In the order of the file; the feature name table and the end marker are not among them. */
-  readonly extensions: readonly Extension[];
+  extensions: readonly Extension[];
   readonly backingName: string | undefined;
 }
 

@@ -2,6 +2,7 @@ import { divideUp, type GuestOffset } from "../../bytes/index.ts";
 import {
   Leases,
   type BackingReference,
+  type Bitmaps,
   type CheckImageOptions,
   type CheckReport,
   type Image,
@@ -11,6 +12,7 @@ import {
 } from "../../disk/index.ts";
 import type { CompressionType } from "../../codec/index.ts";
 import type { Storage } from "../../storage/index.ts";
+import type { Qcow2Bitmaps } from "./bitmap-list.ts";
 import { Checker } from "./check.ts";
 import { compatible, incompatible } from "./features.ts";
 import { compressionTypes } from "./header.ts";
@@ -30,6 +32,9 @@ export class Qcow2Image implements Image {
   readonly metadata: Metadata;
   private readonly mapping: Qcow2Mapping;
   private readonly leases = new Leases();
+  /** The bitmaps, once they are loaded. */
+  private loadedBitmaps: Qcow2Bitmaps | undefined;
+  private loadingBitmaps: Promise<Qcow2Bitmaps> | undefined;
 
   /** With a {@link WritableMetadata}, the image can be written. */
   constructor(metadata: Metadata, backing: BackingReference | undefined) {
@@ -58,6 +63,7 @@ export class Qcow2Image implements Image {
       compat: "1.1",
       "compression-type": this.compression,
       "lazy-refcounts": (fields.compatible_features & compatible.lazyRefcounts) !== 0n,
+      ...this.loadedBitmaps?.details,
       "refcount-bits": this.metadata.geometry.refcountBits,
       corrupt: (fields.incompatible_features & incompatible.corrupt) !== 0n,
       "extended-l2": false,
@@ -104,6 +110,29 @@ export class Qcow2Image implements Image {
   async layout(options: LayoutOptions): Promise<Layout> {
     const { layoutOf } = await import("./layout.ts");
     return layoutOf(this.metadata, options);
+  }
+
+  bitmaps(): Promise<Bitmaps> {
+    return this.loadBitmaps();
+  }
+
+  /** Reads the bitmaps; on an image that is open for writing they are in use from then on. */
+  async loadBitmaps(): Promise<Qcow2Bitmaps> {
+    this.loadingBitmaps ??= this.readBitmaps();
+    return this.loadingBitmaps;
+  }
+
+  private async readBitmaps(): Promise<Qcow2Bitmaps> {
+    const { Qcow2Bitmaps: List } = await import("./bitmap-list.ts");
+    const { writer } = this;
+    const loaded = await List.load(this.metadata, (task) => writer!.exclusively(task));
+    if (writer !== undefined) writer.bitmaps = loaded;
+    this.loadedBitmaps = loaded;
+    return loaded;
+  }
+
+  changing(start: number, end: number): void {
+    this.loadedBitmaps?.record(start, end);
   }
 
   async close(): Promise<void> {

@@ -1,7 +1,7 @@
 import { divideUp } from "../../bytes/index.ts";
 import type { Layout, LayoutOptions, LayoutPart } from "../../disk/index.ts";
-import { throwIfAborted } from "../../errors.ts";
-import { decodeExtensions, type Extension } from "./extensions.ts";
+import { PlatterError, throwIfAborted } from "../../errors.ts";
+import { ExtensionType, decodeExtensions, type Extension } from "./extensions.ts";
 import { headerFields } from "./fields.ts";
 import { entrySize } from "./geometry.ts";
 import { isCompressed, isZeroFlagged, referenced } from "./l2-table.ts";
@@ -35,6 +35,9 @@ export async function layoutOf(metadata: Metadata, options: LayoutOptions): Prom
     const isInside = offset % clusterSize === 0 && offset + clusterSize <= storage.size;
     if (offset !== 0 && isInside) markTable(await metadata.l2.load(offset), metadata, roles);
   }
+  if (header.extensions.some(({ type }) => type === ExtensionType.bitmaps)) {
+    await markBitmaps(metadata, roles);
+  }
   await markUnreferenced(metadata, roles, options);
   const fields = headerFields(header, await readExtensions(metadata));
   return { fields, parts: (): Iterable<LayoutPart> => roles.parts() };
@@ -59,6 +62,17 @@ function markTable(table: Table, { geometry }: Metadata, roles: ClusterRoles): v
         ? "zeroed"
         : "data";
     roles.mark(role, place.offset, place.length);
+  }
+}
+
+/** The bitmap directory, tables and bits, as far as they can be followed. */
+async function markBitmaps(metadata: Metadata, roles: ClusterRoles): Promise<void> {
+  const { countBitmaps } = await import("./bitmap-check.ts");
+  try {
+    await countBitmaps(metadata, (offset, length) => roles.mark("bitmaps", offset, length));
+  } catch (error) {
+    // What is wrong with the table of a bitmap that is in use, check reports.
+    if (!(error instanceof PlatterError)) throw error;
   }
 }
 

@@ -2,7 +2,8 @@ import { host, type HostOffset } from "../../bytes/index.ts";
 import type { Storage, WritableStorage } from "../../storage/index.ts";
 import { Allocator } from "./allocator.ts";
 import { Geometry, entrySize } from "./geometry.ts";
-import { headerStructure, type Header, type HeaderFields } from "./header.ts";
+import type { Extension } from "./extensions.ts";
+import { encodeHeader, headerStructure, type Header, type HeaderFields } from "./header.ts";
 import { invalid } from "./invalid.ts";
 import { L1Table, readL1Table } from "./l1-table.ts";
 import { Refcounts, readRefcountTable } from "./refcounts.ts";
@@ -139,6 +140,20 @@ export class WritableMetadata extends Metadata {
       await this.storage.write(0, bytes);
     }
     Object.assign(this.header.fields, changes);
+  }
+
+  /** Throws as {@link encodeHeader} does if the header has no room for these extensions. */
+  checkHeader(extensions: readonly Extension[]): void {
+    encodeHeader({ ...this.header, extensions }, this.storage.name);
+  }
+
+  /** Changes the header's extensions, writing its whole cluster anew. */
+  async replaceExtensions(extensions: readonly Extension[]): Promise<void> {
+    const bytes = encodeHeader({ ...this.header, extensions }, this.storage.name);
+    if (this.headerIsLive) await this.storage.write(0, bytes);
+    this.header.extensions = extensions;
+    const { backing_file_offset, backing_file_size, header_length } = headerStructure.read(bytes);
+    Object.assign(this.header.fields, { backing_file_offset, backing_file_size, header_length });
   }
 
   /** Replaces the L1 table by one of `entries` entries with the same contents. */

@@ -2,8 +2,9 @@ import type { BackingReference } from "../../disk/index.ts";
 import { PlatterError } from "../../errors.ts";
 import type { Storage, WritableStorage } from "../../storage/index.ts";
 import type { FormatOpenOptions } from "../format.ts";
+import type { BitmapState } from "./bitmap-extension.ts";
 import { ExtensionType } from "./extensions.ts";
-import { incompatible } from "./features.ts";
+import { autoclear, incompatible } from "./features.ts";
 import {
   backingFormat,
   decodeHeader,
@@ -30,17 +31,41 @@ export async function open(storage: Storage, options: FormatOpenOptions): Promis
     options.cacheSize === undefined ? {} : { l2Budget: options.cacheSize },
   );
   const backing = backingReference(header);
-  if (!options.writable) return new Qcow2Image(loaded, backing);
+  const { extension, outdated } = await bitmapsOf(header, storage.name);
+  if (outdated !== undefined) options.onWarning?.(outdated);
+  if (!options.writable) {
+    const image = new Qcow2Image(loaded, backing);
+    if (extension !== undefined) await image.loadBitmaps();
+    return image;
+  }
   await loaded.loadRefcounts();
   const metadata = new WritableMetadata(loaded, writable(storage), {
     headerIsLive: true,
     barriers: options.barriers ?? true,
   });
-  // What these bits vouch for is not kept up to date here (specification, "autoclear_features").
-  if (header.fields.autoclear_features !== 0n) {
-    await metadata.updateHeader({ autoclear_features: 0n });
+  // What the other bits vouch for is not kept up to date here (specification, "autoclear_features").
+  const kept = header.fields.autoclear_features & autoclear.bitmaps;
+  if (header.fields.autoclear_features !== kept) {
+    await metadata.updateHeader({ autoclear_features: kept });
   }
-  return new Qcow2Image(metadata, backing);
+  if (outdated !== undefined) await dropBitmaps(metadata);
+  const image = new Qcow2Image(metadata, backing);
+  if (extension !== undefined) await image.loadBitmaps();
+  return image;
+}
+
+/** What the header says of bitmaps. */
+async function bitmapsOf(header: Header, file: string): Promise<BitmapState> {
+  const none = !header.extensions.some(({ type }) => type === ExtensionType.bitmaps);
+  if (none) return { extension: undefined, outdated: undefined };
+  const { bitmapState } = await import("./bitmap-extension.ts");
+  return bitmapState(header, file);
+}
+
+/** Nobody shall take bitmaps for valid that do not know of what was written since. */
+async function dropBitmaps(metadata: WritableMetadata): Promise<void> {
+  const { extensions } = metadata.header;
+  await metadata.replaceExtensions(extensions.filter(({ type }) => type !== ExtensionType.bitmaps));
 }
 
 /**
@@ -58,18 +83,13 @@ async function firstCluster(storage: Storage): Promise<Uint8Array> {
 }
 
 /** What a valid image may have and this version cannot handle. */
-function refuseUnsupported({ fields, extensions }: Header, file: string): void {
+function refuseUnsupported({ fields }: Header, file: string): void {
   const has = (mask: bigint) => (fields.incompatible_features & mask) !== 0n;
   const unsupported: ReadonlyArray<readonly [field: string, text: string, present: boolean]> = [
     ["incompatible_features", "external data file", has(incompatible.dataFile)],
     ["incompatible_features", "extended L2 entries", has(incompatible.extendedL2)],
     ["crypt_method", "encryption", fields.crypt_method !== 0],
     ["nb_snapshots", "internal snapshots", fields.nb_snapshots !== 0],
-    [
-      "header extension 0x23852875",
-      "persistent bitmaps",
-      extensions.some(({ type }) => type === ExtensionType.bitmaps),
-    ],
   ];
   for (const [field, text, present] of unsupported) {
     if (!present) continue;

@@ -13,6 +13,7 @@ const roles: readonly LayoutRole[] = [
   "data",
   "zeroed",
   "compressed",
+  "bitmaps",
   "leaked",
   "unknown",
 ];

@@ -107,7 +107,8 @@ export class WriteBack {
     );
   }
 
-  private async release({ offset, length, punch }: Release): Promise<void> {
+  /** Releases clusters that nothing in the storage points to any more. */
+  async release({ offset, length, punch }: Omit<Release, "ready">): Promise<void> {
     await this.metadata.allocator.release(offset, length);
     if (punch) await this.punchFree(offset, length);
   }

@@ -25,6 +25,15 @@ import { resize } from "./resize.ts";
 import type { Table } from "./tables.ts";
 import type { Release } from "./write-back.ts";
 
+/** What keeps bitmaps in step with the disk. */
+interface BitmapTracker {
+  /** Throws when a bitmap is in the way of resizing. */
+  refuseResize(size: number): void;
+  resized(size: number): void;
+  /** Writes all bitmaps to the storage. */
+  store(): Promise<void>;
+}
+
 /**
  * The write verbs of a qcow2 image: they find and make places for guest clusters and switch the L2
  * entries when the data is there. Places are handed out as QEMU does it.
@@ -36,6 +45,8 @@ export class Qcow2Writer implements ImageWriter {
   /** A compressed cluster has been written. */
   private packed = false;
   private closed = false;
+  /** Set while the image has bitmaps that follow what is written. */
+  bitmaps: BitmapTracker | undefined;
   private readonly ranges = new RangeLock();
   /** Everything that reads or changes metadata across an await runs in here. */
   private readonly serial = new Serial();
@@ -109,10 +120,17 @@ export class Qcow2Writer implements ImageWriter {
   }
 
   async resize(size: number, options: ResizeOptions): Promise<void> {
+    await this.exclusively(async () => {
+      this.bitmaps?.refuseResize(size);
+      await resize(this.metadata, size, options, () => this.leases.advance());
+      this.bitmaps?.resized(size);
+    });
+  }
+
+  /** Runs `task` when the changes under way are done; those that come later wait for it. */
+  async exclusively(task: () => Promise<void>): Promise<void> {
     const free = await this.ranges.claim(0, Infinity);
-    await this.settle(free, () =>
-      resize(this.metadata, size, options, () => this.leases.advance()),
-    );
+    await this.settle(free, task);
   }
 
   async flush(): Promise<void> {
@@ -121,17 +139,25 @@ export class Qcow2Writer implements ImageWriter {
 
   /** Writes everything out, when the changes under way are done. */
   async finish(durable: boolean): Promise<void> {
-    const free = await this.ranges.claim(0, Infinity);
-    await this.settle(free, async () => {
+    await this.exclusively(async () => {
       await this.padToSector();
       await this.metadata.writeBack.finish(durable);
     });
   }
 
+  /** Stores the bitmaps, which nothing can be recorded in afterwards. */
+  async storeBitmaps(): Promise<void> {
+    await this.exclusively(async () => this.bitmaps?.store());
+  }
+
   /** As {@link Qcow2Writer.finish}; no change can be begun afterwards. */
   async close(): Promise<void> {
     this.closed = true;
-    await this.finish(false);
+    try {
+      await this.storeBitmaps();
+    } finally {
+      await this.finish(false);
+    }
   }
 
   /** A request may have waited while the disk was made smaller or closed. */
