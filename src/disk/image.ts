@@ -49,6 +49,11 @@ export interface Image extends Mapping {
   check?(options: CheckImageOptions): Promise<CheckReport>;
   /** Where every byte of the storage goes. Absent: all of it is the disk. */
   layout?(options: LayoutOptions): Promise<Layout>;
+  /**
+   * Bytes that the image's persistent bitmaps would take in an image with clusters of that size.
+   * Absent: it cannot have bitmaps.
+   */
+  readonly bitmapBytes?: ((clusterSize: number) => Promise<number>) | undefined;
   /** Releases what the image holds; does not close the storage. */
   close(): Promise<void>;
 }

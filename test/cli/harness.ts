@@ -129,9 +129,12 @@ const surroundings: Pick<CommandContext, "provider" | "codecs"> = {
 /** Services whose commands are the given fakes. */
 export function fakeServices(commands: Partial<Commands>): Services {
   const all: Commands = {
+    bench: unexpected,
     create: unexpected,
+    dd: unexpected,
     info: unexpected,
     map: unexpected,
+    measure: unexpected,
     compare: unexpected,
     check: unexpected,
     convert: unexpected,

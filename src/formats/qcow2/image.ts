@@ -81,6 +81,11 @@ export class Qcow2Image implements Image {
     return this.leases.take();
   }
 
+  /** {@inheritDoc Image.bitmapBytes} Only version 3 has them; images with some are refused on opening. */
+  get bitmapBytes(): ((clusterSize: number) => Promise<number>) | undefined {
+    return this.metadata.header.fields.version < 3 ? undefined : () => Promise.resolve(0);
+  }
+
   /** Compares the clusters in use with what the host has allocated, by QEMU's rule of thumb. */
   async mapsHoles(): Promise<boolean> {
     const allocated = await this.storage.allocatedBytes?.();

@@ -1,7 +1,7 @@
 import type { BackingReference } from "../../disk/index.ts";
 import { PlatterError } from "../../errors.ts";
 import type { Storage, WritableStorage } from "../../storage/index.ts";
-import type { FormatOpenOptions } from "../format.ts";
+import type { FormatOpenOptions, RuntimeOptions } from "../format.ts";
 import { ExtensionType } from "./extensions.ts";
 import { incompatible } from "./features.ts";
 import {
@@ -24,11 +24,8 @@ export async function open(storage: Storage, options: FormatOpenOptions): Promis
   const header = decodeHeader(await firstCluster(storage), storage.name);
   refuseUnsupported(header, storage.name);
   if (options.writable) refuseWriting(header, storage.name);
-  const loaded = await Metadata.load(
-    storage,
-    header,
-    options.cacheSize === undefined ? {} : { l2Budget: options.cacheSize },
-  );
+  const l2Budget = (await l2CacheSize(options.runtime, header, storage.name)) ?? options.cacheSize;
+  const loaded = await Metadata.load(storage, header, l2Budget === undefined ? {} : { l2Budget });
   const backing = backingReference(header);
   if (!options.writable) return new Qcow2Image(loaded, backing);
   await loaded.loadRefcounts();
@@ -41,6 +38,17 @@ export async function open(storage: Storage, options: FormatOpenOptions): Promis
     await metadata.updateHeader({ autoclear_features: 0n });
   }
   return new Qcow2Image(metadata, backing);
+}
+
+/** What the user's options say about the memory for tables; reading them is loaded when needed. */
+async function l2CacheSize(
+  runtime: RuntimeOptions = {},
+  header: Header,
+  file: string,
+): Promise<number | undefined> {
+  if (Object.keys(runtime).length === 0) return undefined;
+  const { readRuntimeOptions } = await import("./runtime-options.ts");
+  return readRuntimeOptions(runtime, header, file).l2CacheSize;
 }
 
 /**
