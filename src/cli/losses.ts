@@ -7,6 +7,13 @@ type LostRange = { readonly start: number; readonly length: number };
 
 const sector = 512;
 
+/** What the system says of the error; QEMU has no other words for damage found by itself. */
+function systemText(error: unknown): string {
+  const details = error instanceof PlatterError ? error.details : {};
+  const isSystems = typeof details.value === "string" && /^E[A-Z0-9]+$/.test(details.value);
+  return (isSystems ? details.qemu : undefined) ?? "Input/output error";
+}
+
 /** What `convert --salvage` could not read: told at once as qemu-img does, and in the end as ranges. */
 export class Losses {
   readonly ranges: LostRange[] = [];
@@ -25,8 +32,7 @@ export class Losses {
       this.ranges[this.ranges.length - 1] = { start: last.start, length: last.length + sector };
     } else this.ranges.push({ start: at, length: sector });
     if (this.session.face === "platter" || this.isQuiet) return;
-    const known = error instanceof PlatterError ? (error.details.qemu ?? error.message) : undefined;
-    this.session.warn(`error while reading offset ${at}: ${known ?? "Input/output error"}`);
+    this.session.warn(`error while reading offset ${BigInt(at)}: ${systemText(error)}`);
   };
 
   /** Tells people which ranges are zeros now. */

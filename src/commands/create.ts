@@ -47,6 +47,8 @@ export async function create(
     });
   }
   const size = await sizeOf(options, context);
+  // Throws for a name that cannot be made at all.
+  await inQemuWords(`${name}: `, () => context.provider.exists(name));
   const result = describe(options, format, size);
   options.onStart?.(result);
   const created = await inQemuWords(`${name}: `, () =>

@@ -90,7 +90,7 @@ async function describe(
     const lock = lockFor(format.name, shared);
     if (lock !== "none") storage.lock?.(lock);
     const image = await format.open(storage, { writable: false, inspect: true });
-    return await describeImage(image, name, context);
+    return await describeImage(image, name.startsWith("file:") ? storage.name : name, context);
   } catch (error) {
     throw asOpenError(error, name);
   } finally {

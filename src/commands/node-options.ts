@@ -64,6 +64,11 @@ export class NodeOptions {
   has(name: string): boolean {
     return this.values.has(name);
   }
+
+  /** Whether the option is there and text. */
+  hasText(name: string): boolean {
+    return typeof this.values.get(name) === "string";
+  }
 }
 
 /**

@@ -107,7 +107,7 @@ async function openNode(options: NodeOptions, position: Position): Promise<Node>
   const { isProtocol, context } = position;
   let driver = options.takeText("driver");
   if (driver === undefined && isProtocol) {
-    if (!options.has("filename")) throw needsDriver();
+    if (!options.hasText("filename")) throw needsDriver();
     driver = "file";
   }
   if (driver !== undefined) refuseUnknownDriver(driver);
@@ -150,12 +150,13 @@ function takeCommon(
   } else if (backing !== undefined && backing !== null) options.set("backing", backing);
   const direct = options.takeBoolean("cache.direct") ?? mode.direct;
   const noFlush = options.takeBoolean("cache.no-flush");
-  const isReadOnly = options.takeBoolean("read-only") ?? false;
+  const readOnly = options.takeBoolean("read-only");
+  const isReadOnly = readOnly ?? false;
   options.takeBoolean("auto-read-only");
   const shared = (options.takeBoolean("force-share") ?? false) || mode.shared;
   const asked = { ...mode, direct, shared };
   checkWriting(options, mode.writable && !isReadOnly);
-  if (shared && mode.writable) throw sharedWriter();
+  if (shared && (mode.writable || readOnly === false)) throw sharedWriter();
   if (isReadOnly && mode.writable) {
     throw new PlatterError("E_READ_ONLY", "Image option read-only=on: it is to be written.", {
       field: "read-only",
@@ -330,12 +331,9 @@ function readFormatOptions(
 ): FormatOptions {
   const isLayered = format.name !== "raw" && !inspect;
   if (isLayered && options.has("backing") && !isNone) {
-    throw nodeError(
-      "backing",
-      options.take("backing"),
-      `Could not open backing file: ${noSuchNode("backing", "").details.qemu ?? ""}`,
-      "nodes cannot be named",
-    );
+    const error = noSuchNode("backing", options.takeText("backing") ?? "");
+    const qemu = `Could not open backing file: ${error.details.qemu ?? ""}`;
+    throw new PlatterError(error.code, error.message, { ...error.details, qemu });
   }
   const below = isLayered ? options.takeBelow("backing.") : new NodeOptions();
   const isOverridden = isNone || below.names.length > 0;

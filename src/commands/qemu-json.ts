@@ -27,7 +27,7 @@ export function parseQemuJson(text: string): QemuJson {
   const tokens = new Tokens(text);
   if (tokens.peek().kind === "end") throw invalid(text, "Expecting a JSON value");
   const value = readValue(tokens, 0);
-  if (tokens.peek().kind !== "end") throw invalid(text, "Expecting at most one JSON value");
+  if (!tokens.isAtEnd) throw invalid(text, "Expecting at most one JSON value");
   return value;
 }
 
@@ -81,6 +81,11 @@ class Tokens {
 
   constructor(text: string) {
     this.text = text;
+  }
+
+  /** Whether nothing but blanks is left. */
+  get isAtEnd(): boolean {
+    return this.text.slice(this.position).trim() === "";
   }
 
   peek(): Token {

@@ -107,7 +107,7 @@ async function run(parsed: Parsed, session: Session): Promise<number> {
   const snapshot = parsed.value("snapshot");
   const options: MeasureCommandOptions = {
     targetFormat,
-    targetOptions: () => readOptions(formats, targetFormat, parsed),
+    targetOptions: () => readOptions(formats, targetFormat, parsed, session),
     ...(sizeText === undefined ? {} : { size: parseSize(sizeText, { roundTo: 512 }) }),
     ...(name === undefined
       ? {}
@@ -160,12 +160,14 @@ function readOptions(
   formats: FormatServices,
   targetFormat: string,
   parsed: Parsed,
+  session: Session,
 ): FormatOptionValues {
   writableFormat(formats, targetFormat, undefined);
   const list = splitOptionList(parsed.values("options"));
+  let values: FormatOptionValues;
   try {
     if (list.help) formats.parse(targetFormat, [["help", ""]]);
-    return formats.parse(targetFormat, list.pairs);
+    values = formats.parse(targetFormat, list.pairs);
   } catch (error) {
     if (!(error instanceof PlatterError)) throw error;
     const qemu =
@@ -173,6 +175,20 @@ function readOptions(
       `qemu-img: Invalid options for file format '${targetFormat}'`;
     throw new PlatterError(error.code, error.message, { ...error.details, qemu });
   }
+  checkSecret(values, session);
+  return values;
+}
+
+/** The secret of an encrypted image has to be there, though only its id counts. */
+function checkSecret(values: FormatOptionValues, { objects }: Session): void {
+  const { "encrypt.format": format, "encrypt.key-secret": id } = values;
+  if (format !== "luks" || id === undefined || objects.some((object) => object.id === id)) return;
+  throw argumentError(
+    "encrypt.key-secret",
+    String(id),
+    `There is no secret "${String(id)}"; define it with --object.`,
+    `No secret with id '${String(id)}'`,
+  );
 }
 
 /** QEMU knows more formats than can be measured. */

@@ -127,10 +127,11 @@ function readShape(values: FormatOptionValues): Shape {
     throw refuse("preallocation", `invalid parameter value: ${mode}`);
   }
   const compat = String(values["compat"] ?? "1.1");
-  if (!["0.10", "v2", "1.1", "v3"].includes(compat)) {
+  // QEMU's create knows v2 and v3 too, its measure does not.
+  if (compat !== "0.10" && compat !== "1.1") {
     throw refuse("compat", `Invalid compatibility level: '${compat}'`);
   }
-  const version = compat === "0.10" || compat === "v2" ? 2 : 3;
+  const version = compat === "0.10" ? 2 : 3;
   const refcountBits = Number(values["refcount_bits"] ?? 16);
   const refcountOrder = Math.log2(refcountBits);
   if (!Number.isInteger(refcountOrder) || refcountOrder < 0 || refcountOrder > 6) {
