@@ -98,7 +98,7 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 
 if (import.meta.main) {
   const path = join(import.meta.dirname, "../docs/qemu-img.md");
-  const page = qemuImgPage(await allCommands());
+  const page = qemuImgPage(await allCommands("qemu"));
   if (!process.argv.includes("--check")) {
     writeFileSync(path, page);
   } else if (readFileSync(path, "utf8") !== page) {

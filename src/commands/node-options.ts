@@ -144,7 +144,7 @@ function flatten(value: QemuJson, name: string, into: NodeOptions): void {
 const isList = (value: QemuJson): value is readonly QemuJson[] => Array.isArray(value);
 
 /** On or off, as text or as JSON. @throws `E_INVALID_ARGUMENT` */
-export function readNodeBoolean(name: string, value: NodeValue): boolean {
+function readNodeBoolean(name: string, value: NodeValue): boolean {
   if (value === true || ["on", "yes", "true", "y"].includes(String(value))) return true;
   if (value === false || ["off", "no", "false", "n"].includes(String(value))) return false;
   throw nodeError(name, value, `Parameter '${name}' expects 'on' or 'off'`, "say on or off");

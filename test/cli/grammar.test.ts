@@ -48,7 +48,7 @@ describe.skipIf(!hasPeer)("the grammar of qemu-img --help", () => {
   });
 
   it("is that of our table, but for what is listed as missing", async () => {
-    const ours = new Map((await allCommands()).map((command) => [command.name, command]));
+    const ours = new Map((await allCommands("qemu")).map((command) => [command.name, command]));
     const lacks: Record<string, string[]> = {};
     for (const [name, options] of theirs()) {
       const command = ours.get(name);
@@ -74,7 +74,7 @@ describe.skipIf(!hasPeer)("the grammar of qemu-img --help", () => {
   });
 
   it("includes dd's operands", async () => {
-    const command = (await allCommands()).find(({ name }) => name === "dd");
+    const command = (await allCommands("qemu")).find(({ name }) => name === "dd");
     const { stdout } = peer(["--help"]);
     const [, operands = ""] = /^ {2}dd (.*)$/m.exec(stdout) ?? [];
     for (const [name = ""] of operands.matchAll(/\b[a-z]+=/g)) {
