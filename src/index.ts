@@ -6,13 +6,27 @@
  */
 
 import type { Disk } from "./disk/index.ts";
-import { openDisk, type DiskOptions, type ReferenceResolver } from "./formats/index.ts";
+import {
+  openDisk,
+  type DiskOptions,
+  type Measurement,
+  type ReferenceResolver,
+} from "./formats/index.ts";
 import { fileProvider, nodeCodecs } from "./host/index.ts";
 import type { LockMode, Storage } from "./storage/index.ts";
 import * as commands from "./commands/index.ts";
 import type { CommandContext } from "./commands/index.ts";
 
 export * from "./core.ts";
+export type {
+  BenchOptions,
+  BenchResult,
+  DdOptions,
+  DdResult,
+  MeasureCommandOptions,
+  MeasureSource,
+} from "./commands/index.ts";
+export type { Measurement, MeasureOptions, StoredRange } from "./formats/index.ts";
 export { FileStorage, fileProvider, missingCapabilities, nodeCodecs } from "./host/index.ts";
 export { explainUsage, explainVolumes } from "./commands/index.ts";
 export type { UsageNote } from "./commands/index.ts";
@@ -81,6 +95,24 @@ export const map = (
   options: commands.MapOptions,
   given: CommandOptions = {},
 ): AsyncGenerator<commands.MapEntry> => commands.map(options, context(given));
+
+/** Tells how large a new image file would become; see {@link commands.MeasureCommandOptions}. */
+export const measure = (
+  options: commands.MeasureCommandOptions,
+  given: CommandOptions = {},
+): Promise<Measurement> => commands.measure(options, context(given));
+
+/** Copies blocks of a disk into a new image, or an existing one; see {@link commands.DdOptions}. */
+export const dd = (
+  options: commands.DdOptions,
+  given: CommandOptions = {},
+): Promise<commands.DdResult> => commands.dd(options, context(given));
+
+/** Takes the time that many requests to an image need; see {@link commands.BenchOptions}. */
+export const bench = (
+  options: commands.BenchOptions,
+  given: CommandOptions = {},
+): Promise<commands.BenchResult> => commands.bench(options, context(given));
 
 /** Compares what two images contain; see {@link commands.CompareOptions}. */
 export const compare = (

@@ -9,6 +9,8 @@ import type { FormatOptionValues } from "../formats/index.ts";
 export type {
   BitmapAction,
   BitmapListing,
+  BenchOptions,
+  BenchResult,
   CheckOptions,
   CheckResult,
   CommandContext,
@@ -20,30 +22,38 @@ export type {
   DuResult,
   ExplainResult,
   FilePart,
+  DdOptions,
+  DdResult,
   ImageInfo,
   ImageUsage,
   InfoOptions,
   MapEntry,
   MapOptions,
+  MeasureCommandOptions,
   Progress,
 } from "../commands/index.ts";
 export type { LabEvent, LabOptions } from "../lab/index.ts";
-export type { FormatOptionValues } from "../formats/index.ts";
+export type { QemuJson } from "../commands/index.ts";
+export type { FormatOptionValues, Measurement } from "../formats/index.ts";
+export { nativeNeedsDirect, parseQemuJson, qemuKeyOrder } from "../commands/index.ts";
 export { formatExactSize, formatSize, parseSize, readSize } from "../bytes/index.ts";
 
 /** The command functions by name. */
 export type Commands = Pick<
   typeof commands,
   | "bitmap"
+  | "bench"
   | "check"
   | "compare"
   | "convert"
   | "create"
+  | "dd"
   | "du"
   | "explain"
   | "info"
   | "listBitmaps"
   | "map"
+  | "measure"
 >;
 
 /** A creation option of a format, as `-o help` shows it. */

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type JsonValue, jsonLine, plainJson, qemuJson, qemuKeyOrder } from "./json.ts";
+import { qemuKeyOrder } from "./contract.ts";
+import { type JsonValue, jsonLine, plainJson, qemuJson } from "./json.ts";
 
 function toJson(text: string): JsonValue {
   const value: JsonValue = JSON.parse(text);

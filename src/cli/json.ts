@@ -1,3 +1,5 @@
+import { qemuKeyOrder } from "./contract.ts";
+
 /** What can be written as JSON. Whole numbers above 2^53 are written with all their digits. */
 export type JsonValue =
   | string
@@ -93,24 +95,4 @@ function quote(text: string, style: Style): string {
     result += SHORT[unit] ?? (style.escape(code) ? style.hex(code) : unit);
   }
   return `${result}"`;
-}
-
-/**
- * QEMU keeps objects in a hash table of 512 buckets and prints them bucket by bucket, what was put
- * in last first. Scripts that compare text depend on it.
- */
-export function qemuKeyOrder(keys: readonly string[]): string[] {
-  return keys
-    .map((key, index) => ({ key, index, bucket: qemuHash(key) % 512 }))
-    .toSorted((a, b) => a.bucket - b.bucket || b.index - a.index)
-    .map(({ key }) => key);
-}
-
-/** The hash function of QEMU's dictionaries (that of Samba's tdb), over ASCII keys. */
-function qemuHash(key: string): number {
-  let value = Math.imul(0x238f13af, key.length);
-  for (let i = 0; i < key.length; i++) {
-    value = (value + (key.charCodeAt(i) << ((i * 5) % 24))) | 0;
-  }
-  return (Math.imul(1103515243, value) + 12345) >>> 0;
 }

@@ -1,5 +1,6 @@
 import { parseSize } from "./contract.ts";
 import { checkOptionList } from "./format-options.ts";
+import { addObject } from "./objects.ts";
 import type { Parsed } from "./parse.ts";
 import type { Session } from "./session.ts";
 import type { OptionSpec } from "./spec.ts";
@@ -88,61 +89,37 @@ export const outputOption: OptionSpec = {
   group: "Output",
 };
 
-/** Options that name QEMU's own objects; for images in later versions. */
+/** `--object`. */
 export const objectOption: OptionSpec = {
   id: "object",
   long: "object",
   argument: "objectdef",
-  summary: "define an object such as a secret",
+  summary: "define an object such as a secret: type,id=name,property=value, or the same as JSON",
   group: "For qemu-img's sake",
   repeatable: true,
-  refused: true,
+  check: addObject,
+  different:
+    "Secrets only: other types have nothing here that could use them, and are refused. `help` does not list types.",
 };
 
 /** `--image-opts`. */
 export const imageOptsOption: OptionSpec = {
   id: "imageOpts",
   long: "image-opts",
-  summary: "read image names as option lists",
-  group: "For qemu-img's sake",
-  refused: true,
+  summary: "image names are lists of options, as in driver=qcow2,file.filename=disk.qcow2",
+  group: "Images",
+  different:
+    "The drivers file, host_device, raw and qcow2; others are refused by name. What would change the way of writing (detect-zeroes, discard=ignore, pass-discard-*) is refused for images that are written; aio=native and io_uring go through threads, with a warning; the sizes of the cache for L2 tables are kept to, options about the inside of QEMU's caches are checked and mean nothing here.",
 };
 
-const CACHE_MODES = ["none", "off", "directsync", "writeback", "unsafe", "writethrough"];
-
-/** `-T`: how sources are cached. Reading is the same for all of them here. */
-export const sourceCacheOption: OptionSpec = {
-  id: "sourceCache",
-  short: "T",
-  argument: "src_cache",
-  completes: CACHE_MODES,
-  summary:
-    "cache mode for reading: none, writeback, unsafe, writethrough or directsync; checked, and without effect on the result",
-  group: "For qemu-img's sake",
-};
-
-/** Checks the value of `-T`; qemu-img does it after the operands. */
-export function checkSourceCache(value: string | undefined): void {
-  if (value !== undefined && !CACHE_MODES.includes(value)) {
-    throw badCacheMode("source cache", value);
-  }
-}
-
-/**
- * Checks the value of `-t` and tells whether the target has to be on stable storage before success
- * is reported: for every mode but `unsafe`, the default.
- */
-export function needsSync(value: string | undefined): boolean {
-  if (value !== undefined && !CACHE_MODES.includes(value)) throw badCacheMode("cache", value);
-  return value !== undefined && value !== "unsafe";
-}
-
-function badCacheMode(what: string, value: string): Error {
-  return argumentError(
-    what,
-    value,
-    `"${value}" is not a cache mode: use ${CACHE_MODES.filter((mode) => mode !== "off").join(", ")}.`,
-    `Invalid ${what} option: ${value}`,
+/** `--image-opts` and `-f` contradict each other. @throws `E_INVALID_ARGUMENT` */
+export function checkImageOpts(parsed: Pick<Parsed, "has">): void {
+  if (!parsed.has("imageOpts") || !parsed.has("format")) return;
+  throw argumentError(
+    "--image-opts",
+    undefined,
+    "With --image-opts the format is one of the options (driver=qcow2); leave -f out.",
+    "--image-opts and --format are mutually exclusive",
   );
 }
 

@@ -1,6 +1,7 @@
 import type { CommandContext, Progress, Services } from "./contract.ts";
 import type { Environment } from "./environment.ts";
 import { escapeControls } from "./escape.ts";
+import type { UserObject } from "./objects.ts";
 import { endLine } from "./report.ts";
 import type { Parsed } from "./parse.ts";
 import {
@@ -26,6 +27,8 @@ export interface Session {
   exitCodeOnError: number;
   /** Errors are reported as JSON. */
   jsonErrors: boolean;
+  /** What the values of `--object` describe, in order. */
+  readonly objects: UserObject[];
   /** Writes to stdout. */
   readonly print: (text: string) => void;
   /** Writes a line to stderr as it is. */
@@ -74,6 +77,7 @@ export function createSession(
     signal,
     exitCodeOnError: 1,
     jsonErrors: false,
+    objects: [],
     paint: painterFor(environment, "stdout"),
     print: (text) => stdout.write(text),
     note: (line) => stderr.write(`${line}\n`),
@@ -88,7 +92,14 @@ export function createSession(
     safe: (name) => (escapes ? escapeControls(name) : name),
     async context(onProgress) {
       const { provider, codecs } = await services.surroundings(session.warn);
-      return { provider, codecs, signal, onProgress, onWarning: session.warn };
+      return {
+        provider,
+        codecs,
+        signal,
+        onProgress,
+        onWarning: session.warn,
+        onProbedRaw: (name) => warnProbedRaw(session, name),
+      };
     },
     async withProgress(parsed, look, work) {
       const display = progressDisplay(session, parsed, look);
@@ -106,6 +117,19 @@ export function createSession(
       ? escapeControls(message, face === "qemu" ? "\n" : "")
       : message;
   return session;
+}
+
+/** A raw image that is written might become, by what is written, an image of another format. */
+function warnProbedRaw(session: Session, name: string): void {
+  if (session.face === "platter") {
+    session.warn(`${name}: taken for a raw image, as nothing says otherwise; say so with -f raw`);
+    return;
+  }
+  session.note(
+    `WARNING: Image format was not specified for '${session.safe(name)}' and probing guessed raw.\n` +
+      "         Automatically detecting the format is dangerous for raw images, write operations on block 0 will be restricted.\n" +
+      "         Specify the 'raw' format explicitly to remove the restrictions.",
+  );
 }
 
 function progressDisplay(session: Session, parsed: Parsed, look: ProgressLook): ProgressDisplay {

@@ -26,6 +26,10 @@ export interface OptionSpec {
   readonly repeatable?: boolean;
   /** Only this face has the option. */
   readonly face?: Face;
+  /** What is better than in qemu-img, for the reference page: a sentence. */
+  readonly better?: string;
+  /** What is not as in qemu-img, and why, for the reference page: sentences. */
+  readonly different?: string;
   /** Understood and refused: another version will have it. Not listed in help. */
   readonly refused?: boolean;
   /** Looks at the value as soon as it is read, as qemu-img does; throws if it is wrong. */

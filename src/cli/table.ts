@@ -6,6 +6,7 @@ import type { CommandSpec, Face } from "./spec.ts";
  * it is needed, because most runs need one.
  */
 const entries: Readonly<Record<string, () => Promise<CommandSpec>>> = {
+  bench: async () => (await import("./commands/bench.ts")).benchCommand,
   bitmap: async () => (await import("./commands/bitmap.ts")).bitmapCommand,
   check: async () => (await import("./commands/check.ts")).checkCommand,
   compare: async () => (await import("./commands/compare.ts")).compareCommand,
@@ -14,9 +15,11 @@ const entries: Readonly<Record<string, () => Promise<CommandSpec>>> = {
   create: async () => (await import("./commands/create.ts")).createCommand,
   du: async () => (await import("./commands/du.ts")).duCommand,
   explain: async () => (await import("./commands/explain.ts")).explainCommand,
+  dd: async () => (await import("./commands/dd.ts")).ddCommand,
   info: async () => (await import("./commands/info.ts")).infoCommand,
   lab: async () => (await import("./commands/lab.ts")).labCommand,
   map: async () => (await import("./commands/map.ts")).mapCommand,
+  measure: async () => (await import("./commands/measure.ts")).measureCommand,
 };
 
 /** The names of all commands, sorted. */

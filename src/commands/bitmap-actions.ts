@@ -6,8 +6,8 @@ import { openImage } from "./open.ts";
 
 /** Changes a persistent bitmap of an image. */
 export async function changeBitmap(options: BitmapOptions, context: CommandContext): Promise<void> {
-  const { name, format, source } = options;
-  const disk = await openImage({ name, format, writable: true, alone: true }, context);
+  const { name, format, imageOpts, source } = options;
+  const disk = await openImage({ name, format, imageOpts, writable: true, alone: true }, context);
   let other: Disk | undefined;
   try {
     if (source !== undefined) other = await openImage({ ...source, alone: true }, context);
@@ -87,10 +87,10 @@ function asOperationError(error: unknown, prefix: string): unknown {
 
 /** Lists the persistent bitmaps of an image, none where the format has no such thing. */
 export async function readBitmaps(
-  { name, format, shared }: ListBitmapsOptions,
+  { name, format, imageOpts, shared }: ListBitmapsOptions,
   context: CommandContext,
 ): Promise<BitmapListing[]> {
-  await using disk = await openImage({ name, format, shared, alone: true }, context);
+  await using disk = await openImage({ name, format, imageOpts, shared, alone: true }, context);
   const bitmaps = await disk.image.bitmaps?.();
   if (bitmaps === undefined) return [];
   const listings: BitmapListing[] = [];

@@ -14,6 +14,8 @@ export type BitmapAction =
 export interface BitmapOptions {
   readonly name: string;
   readonly format?: string | undefined;
+  /** The name is a list of options (`--image-opts`). */
+  readonly imageOpts?: boolean | undefined;
   /** The bitmap's name. */
   readonly bitmap: string;
   /** Done in this order. The first that fails is the last; those before it hold. */
@@ -28,6 +30,8 @@ export interface BitmapOptions {
 export interface ListBitmapsOptions {
   readonly name: string;
   readonly format?: string | undefined;
+  /** The name is a list of options (`--image-opts`). */
+  readonly imageOpts?: boolean | undefined;
   /** Others may be writing to it. */
   readonly shared?: boolean | undefined;
 }

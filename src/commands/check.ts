@@ -7,6 +7,10 @@ import { openImage } from "./open.ts";
 export interface CheckOptions {
   readonly name: string;
   readonly format?: string | undefined;
+  /** The name is a list of options (`--image-opts`). */
+  readonly imageOpts?: boolean | undefined;
+  /** Read past the host's page cache. */
+  readonly direct?: boolean | undefined;
   /** Others may be writing to it (`-U`). */
   readonly shared?: boolean | undefined;
 }

@@ -10,6 +10,10 @@ export interface CompareOptions {
   readonly second: string;
   readonly firstFormat?: string | undefined;
   readonly secondFormat?: string | undefined;
+  /** The names are lists of options (`--image-opts`). */
+  readonly imageOpts?: boolean | undefined;
+  /** Read past the host's page cache. */
+  readonly direct?: boolean | undefined;
   /** Sizes have to be equal, and what is allocated in one has to be allocated in the other. */
   readonly strict?: boolean | undefined;
   /** Others may be writing to them (`-U`). */
@@ -47,13 +51,14 @@ export async function compare(
   options: CompareOptions,
   context: CommandContext,
 ): Promise<CompareResult> {
-  const { strict = false, shared } = options;
+  const { strict = false, shared, imageOpts, direct } = options;
+  const common = { shared, imageOpts, direct, rawLock: "shared" } as const;
   await using first = await openImage(
-    { name: options.first, format: options.firstFormat, shared, rawLock: "shared" },
+    { name: options.first, format: options.firstFormat, ...common },
     context,
   );
   await using second = await openImage(
-    { name: options.second, format: options.secondFormat, shared, rawLock: "shared" },
+    { name: options.second, format: options.secondFormat, ...common },
     context,
   );
   const sizes: Pick<CompareResult, "sizeDiffers" | "larger" | "commonSize"> = {

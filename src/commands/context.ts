@@ -19,6 +19,8 @@ export interface CommandContext {
   /** Cancels the command; it rejects with `E_ABORTED` and removes what it made. */
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** Told the name of a raw image that is opened for writing and whose format nobody stated. */
+  readonly onProbedRaw?: ((name: string) => void) | undefined;
   /** Receives sentences that the user should see but that are not errors. */
   readonly onWarning?: ((message: string) => void) | undefined;
 }

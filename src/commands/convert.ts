@@ -1,13 +1,13 @@
 import type { BackingReference } from "../disk/index.ts";
 import { Disk } from "../disk/index.ts";
-import { concatenate, copy, type CopySource } from "../copy/index.ts";
+import { concatenate, copy, salvaging, type CopySource } from "../copy/index.ts";
 import { PlatterError } from "../errors.ts";
-import { formatNamed, openDisk, type Format, type FormatOptionValues } from "../formats/index.ts";
-import type { StorageProvider } from "../storage/index.ts";
+import { formatNamed, type Format, type FormatOptionValues } from "../formats/index.ts";
 import type { CommandContext } from "./context.ts";
 import type { BitmapCopy } from "./convert-bitmaps.ts";
 import { createStorageOptions, discardQuietly, inQemuWords } from "./new-image.ts";
-import { openImage } from "./open.ts";
+import { openBehind, openImage } from "./open.ts";
+import { refuseSameFile, refuseSameStorage } from "./same-file.ts";
 
 /** What to convert into what. */
 export interface ConvertOptions {
@@ -26,6 +26,13 @@ export interface ConvertOptions {
   readonly sparseSize?: number | undefined;
   /** False (`-n`): write into an existing image or device. */
   readonly createTarget?: boolean | undefined;
+  /** The sources' names are lists of options (`--image-opts`). */
+  readonly imageOpts?: boolean | undefined;
+  /**
+   * With `createTarget: false`: the target's name is a list of options (`--target-image-opts`), and
+   * says its format.
+   */
+  readonly targetImageOpts?: boolean | undefined;
   /** With `createTarget: false`: the target is known to read as zeros. */
   readonly targetIsZero?: boolean | undefined;
   /** Others may be writing to the sources (`-U`). */
@@ -36,6 +43,16 @@ export interface ConvertOptions {
   readonly skipBrokenBitmaps?: boolean | undefined;
   /** Everything is on stable storage before the result is reported. */
   readonly sync?: boolean | undefined;
+  /** Every write is followed by a flush. */
+  readonly writethrough?: boolean | undefined;
+  /** Write past the host's page cache. */
+  readonly direct?: boolean | undefined;
+  /** Read past the host's page cache. */
+  readonly sourceDirect?: boolean | undefined;
+  /** Most bytes of data copied in a second. */
+  readonly bytesPerSecond?: number | undefined;
+  /** What cannot be read becomes zeros, sector by sector, and is told here. Absent: it is an error. */
+  readonly onReadError?: ((offset: number, error: unknown) => void) | undefined;
 }
 
 /** What came of a conversion. */
@@ -58,15 +75,23 @@ export async function convert(
   const disks: Disk[] = [];
   try {
     for (const name of options.sources) {
-      const source = { name, format: options.sourceFormat, shared: options.shared };
+      const source = {
+        name,
+        format: options.sourceFormat,
+        imageOpts: options.imageOpts,
+        shared: options.shared,
+        direct: options.sourceDirect,
+      };
       disks.push(await openImage(source, context));
     }
-    await refuseSameFile(disks, options.target, context);
-    const source = concatenate(disks);
+    if (options.targetImageOpts !== true) await refuseSameFile(disks, options.target, context);
+    const { onReadError } = options;
+    const joined = concatenate(disks);
+    const source = onReadError === undefined ? joined : salvaging(joined, onReadError);
     const bitmaps =
       options.bitmaps === true ? await bitmapCopy(disks, options, context) : undefined;
     if (options.createTarget === false)
-      await fillExisting(source, format, options, context, bitmaps);
+      await fillExisting(disks, source, format, options, context, bitmaps);
     else await fillNew(source, format, options, context, bitmaps);
     return { target: options.target, format: format.name, size: source.size };
   } finally {
@@ -93,7 +118,10 @@ async function fillNew(
   const { target, backing, targetOptions = {}, sync = false } = options;
   const { provider, codecs } = context;
   const created = await inQemuWords(`${target}: error while converting ${format.name}: `, () =>
-    provider.create(target, createStorageOptions(format, targetOptions)),
+    provider.create(target, {
+      ...createStorageOptions(format, targetOptions),
+      ...(options.direct === true && { direct: true }),
+    }),
   );
   let behind: Disk | undefined;
   try {
@@ -102,7 +130,7 @@ async function fillNew(
     );
     if (backing !== undefined) {
       behind = await inQemuWords(`Could not open '${target}': Could not open backing file: `, () =>
-        openBacking(backing, target, context),
+        openBehind(backing, target, context),
       );
     }
     const disk = new Disk(made.image, behind, codecs);
@@ -125,6 +153,7 @@ async function fillNew(
 }
 
 async function fillExisting(
+  disks: readonly Disk[],
   source: CopySource,
   format: Format,
   options: ConvertOptions,
@@ -133,9 +162,16 @@ async function fillExisting(
 ): Promise<void> {
   const { target, sync = false, targetIsZero = false } = options;
   await using disk = await openImage(
-    { name: target, format: format.name, writable: true, barriers: sync },
+    {
+      name: target,
+      writable: true,
+      barriers: sync,
+      direct: options.direct,
+      ...(options.targetImageOpts === true ? { imageOpts: true } : { format: format.name }),
+    },
     context,
   );
+  if (options.targetImageOpts === true) refuseSameStorage(disks, disk);
   bitmaps?.refuse(disk);
   if (disk.size < source.size) {
     throw new PlatterError(
@@ -154,24 +190,11 @@ async function fillExisting(
   if (sync) await disk.flush();
 }
 
-async function openBacking(
-  backing: BackingReference,
-  target: string,
-  { provider, codecs, signal }: CommandContext,
-): Promise<Disk> {
-  const open = (reference: BackingReference, image: string) =>
-    provider.open(provider.resolve(reference.name, image), { writable: false, lock: "none" });
-  return openDisk(await open(backing, target), {
-    format: backing.format,
-    codecs,
-    signal,
-    references: (reference, image) => open(reference, image.name),
-  });
-}
-
 const copyOptions = (options: ConvertOptions, { signal, onProgress }: CommandContext) => ({
   compress: options.compress ?? false,
   sparse: options.sparseSize ?? 4096,
+  writethrough: options.writethrough ?? false,
+  bytesPerSecond: options.bytesPerSecond,
   signal,
   onProgress,
 });
@@ -183,6 +206,7 @@ function checkTarget({
   compress,
   backing,
   createTarget,
+  targetImageOpts,
 }: ConvertOptions): Format {
   const format = formatNamed(targetFormat, createTarget === false ? "open" : "create");
   if (createTarget !== false && format.create === undefined) {
@@ -191,7 +215,7 @@ function checkTarget({
       qemu: `Format driver '${format.name}' does not support image creation`,
     });
   }
-  if (compress === true && format.name === "raw") {
+  if (compress === true && format.name === "raw" && targetImageOpts !== true) {
     throw new PlatterError(
       "E_UNSUPPORTED",
       `${target}: a ${format.name} image cannot be compressed; use -O qcow2`,
@@ -206,40 +230,4 @@ function checkTarget({
     );
   }
   return format;
-}
-
-/** Writing an image over itself, or over one that it is made of, would destroy it. */
-async function refuseSameFile(
-  disks: readonly Disk[],
-  target: string,
-  { provider }: CommandContext,
-): Promise<void> {
-  const identity = await identityOf(target, provider);
-  if (identity === undefined) return;
-  for (const disk of disks) {
-    for (let layer: Disk | undefined = disk; layer !== undefined; layer = layer.backing) {
-      if (layer.image.storage.identity !== identity) continue;
-      throw new PlatterError(
-        "E_SAME_FILE",
-        `${target}: the target is (or is behind) the source ${disk.name}; choose another name`,
-        {
-          file: target,
-          qemu:
-            `${target}: error while converting ${layer.image.format}: Failed to get "write" lock\n` +
-            `Is another process using the image [${target}]?`,
-        },
-      );
-    }
-  }
-}
-
-/** Undefined where there is nothing yet, or nothing that could be opened: creating it will tell. */
-async function identityOf(name: string, provider: StorageProvider): Promise<string | undefined> {
-  try {
-    const storage = await provider.open(name, { writable: false, lock: "none" });
-    await storage.close();
-    return storage.identity;
-  } catch {
-    return undefined;
-  }
 }

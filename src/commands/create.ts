@@ -1,9 +1,10 @@
 import { alignUp } from "../bytes/index.ts";
 import type { BackingReference } from "../disk/index.ts";
 import { PlatterError } from "../errors.ts";
-import { formatNamed, openDisk, type Format, type FormatOptionValues } from "../formats/index.ts";
+import { formatNamed, type Format, type FormatOptionValues } from "../formats/index.ts";
 import type { CommandContext } from "./context.ts";
 import { createStorageOptions, discardQuietly, inQemuWords } from "./new-image.ts";
+import { openBehind } from "./open.ts";
 
 /** What to create. */
 export interface CreateOptions {
@@ -46,6 +47,8 @@ export async function create(
     });
   }
   const size = await sizeOf(options, context);
+  // Throws for a name that cannot be made at all.
+  await inQemuWords(`${name}: `, () => context.provider.exists(name));
   const result = describe(options, format, size);
   options.onStart?.(result);
   const created = await inQemuWords(`${name}: `, () =>
@@ -97,18 +100,10 @@ async function sizeOf(options: CreateOptions, context: CommandContext): Promise<
 async function backingSize(
   name: string,
   backing: BackingReference,
-  { provider, codecs, signal }: CommandContext,
+  context: CommandContext,
 ): Promise<number> {
   try {
-    const open = (reference: BackingReference, image: string) =>
-      provider.open(provider.resolve(reference.name, image), { writable: false, lock: "none" });
-    const disk = await openDisk(await open(backing, name), {
-      format: backing.format,
-      codecs,
-      signal,
-      references: (reference, image) => open(reference, image.name),
-    });
-    await using closed = disk;
+    await using closed = await openBehind(backing, name, context);
     if (backing.format === undefined) {
       const detected = closed.image.format;
       throw new PlatterError(
@@ -122,7 +117,7 @@ async function backingSize(
         },
       );
     }
-    return disk.size;
+    return closed.size;
   } catch (error) {
     if (!(error instanceof PlatterError) || error.details.field === "backing_fmt") throw error;
     const words = error.details.qemu ?? error.message;

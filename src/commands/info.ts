@@ -1,14 +1,16 @@
-import type { BackingReference, Image } from "../disk/index.ts";
+import type { Image } from "../disk/index.ts";
 import { PlatterError } from "../errors.ts";
 import { Qcow2Image, formatNamed, probe } from "../formats/index.ts";
-import type { Storage } from "../storage/index.ts";
+import type { LockMode, Storage } from "../storage/index.ts";
 import type { CommandContext } from "./context.ts";
-import { asOpenError } from "./open.ts";
+import { asOpenError, namedNodes } from "./open.ts";
 
 /** Which image to look at. */
 export interface InfoOptions {
   readonly name: string;
   readonly format?: string | undefined;
+  /** The name is a list of options (`--image-opts`). */
+  readonly imageOpts?: boolean | undefined;
   /** Follow the backing chain and report each image. */
   readonly backingChain?: boolean | undefined;
   /** Others may be writing to it (`-U`). */
@@ -41,7 +43,7 @@ export async function info(options: InfoOptions, context: CommandContext): Promi
   const { backingChain = false } = options;
   const found: ImageInfo[] = [];
   const seen = new Set<string>();
-  let next: BackingReference | undefined = { name: options.name, format: options.format };
+  let next: Named | undefined = options;
   while (next !== undefined) {
     const { description, identity } = await describe(next, options, context);
     if (identity !== undefined && seen.has(identity)) throw loop(next.name);
@@ -53,39 +55,74 @@ export async function info(options: InfoOptions, context: CommandContext): Promi
   return found;
 }
 
+/** An image as the user, or the image above it, names it. */
+type Named = Pick<InfoOptions, "name" | "format" | "imageOpts">;
+
+interface Described {
+  readonly description: ImageInfo;
+  readonly identity: string | undefined;
+}
+
+/** Nothing that others do to a raw image changes what is said of it here. */
+const lockFor = (format: string, shared: boolean): LockMode => {
+  if (format === "raw") return "none";
+  return shared ? "shared" : "exclusive";
+};
+
 async function describe(
-  { name, format: given }: BackingReference,
+  named: Named,
   { shared = false }: InfoOptions,
-  { provider, onWarning }: CommandContext,
-): Promise<{ description: ImageInfo; identity: string | undefined }> {
+  context: CommandContext,
+): Promise<Described> {
+  const { name, format: given } = named;
+  const { provider } = context;
   let storage: Storage | undefined;
   try {
+    const nodes = await namedNodes(named, context);
+    if (nodes !== undefined) {
+      const mode = { writable: false, shared, inspect: true, lock: lockFor };
+      const { disk, filename } = await nodes.openNodes(nodes.options, mode, context);
+      await using closing = disk;
+      return await describeImage(closing.image, filename, context);
+    }
     storage = await provider.open(name, { writable: false, lock: "none" });
     const format = given === undefined ? await probe(storage) : formatNamed(given, "open");
-    // Nothing that others do to a raw image changes what is said of it here.
-    if (format.name !== "raw") storage.lock?.(shared ? "shared" : "exclusive");
+    const lock = lockFor(format.name, shared);
+    if (lock !== "none") storage.lock?.(lock);
+    const { onWarning } = context;
     const image = await format.open(storage, { writable: false, inspect: true, onWarning });
-    const resolved = image.backing && provider.resolve(image.backing.name, name);
-    return {
-      identity: storage.identity,
-      description: {
-        filename: name,
-        format: image.format,
-        virtualSize: image.size,
-        allocatedSize: await storage.allocatedBytes?.(),
-        clusterSize: image.clusterSize > 1 ? image.clusterSize : undefined,
-        dirty: isDirty(image),
-        backingFilename: image.backing?.name,
-        fullBackingFilename: resolved,
-        backingFormat: image.backing?.format,
-        formatSpecific: image.details,
-      },
-    };
+    return await describeImage(image, name.startsWith("file:") ? storage.name : name, context);
   } catch (error) {
     throw asOpenError(error, name);
   } finally {
     await storage?.close();
   }
+}
+
+/** What is to be said of an opened image that QEMU calls `filename`. */
+async function describeImage(
+  image: Image,
+  filename: string,
+  { provider }: CommandContext,
+): Promise<Described> {
+  const { storage, backing } = image;
+  // What QEMU calls a plain file carries the file's own name in front of relative ones.
+  const base = filename.startsWith("json:") ? storage.name : filename;
+  return {
+    identity: storage.identity,
+    description: {
+      filename,
+      format: image.format,
+      virtualSize: image.size,
+      allocatedSize: await storage.allocatedBytes?.(),
+      clusterSize: image.clusterSize > 1 ? image.clusterSize : undefined,
+      dirty: isDirty(image),
+      backingFilename: backing?.name,
+      fullBackingFilename: backing && provider.resolve(backing.name, base),
+      backingFormat: backing?.format,
+      formatSpecific: image.details,
+    },
+  };
 }
 
 const isDirty = (image: Image): boolean => image instanceof Qcow2Image && image.isDirty;

@@ -1,8 +1,12 @@
 /** Commands that most programs do not use, loaded when they are. */
 
+import type { Measurement } from "../formats/index.ts";
+import type { BenchOptions, BenchResult } from "./bench.ts";
 import type { CommandContext } from "./context.ts";
+import type { DdOptions, DdResult } from "./dd.ts";
 import type { DuOptions, DuResult } from "./du.ts";
 import type { ExplainOptions, ExplainResult } from "./explain.ts";
+import type { MeasureCommandOptions } from "./measure.ts";
 
 /**
  * Measures what images take: for the guest, as files, and on the host. Opens nothing that they name.
@@ -23,4 +27,34 @@ export async function explain(
 ): Promise<ExplainResult> {
   const command = await import("./explain.ts");
   return command.explain(options, context);
+}
+
+/**
+ * Tells how large a new image file would become. Throws `E_INVALID_ARGUMENT` for options that do not
+ * go together, `E_UNSUPPORTED` for a format whose size cannot be told, and what opening throws.
+ */
+export async function measure(
+  options: MeasureCommandOptions,
+  context: CommandContext,
+): Promise<Measurement> {
+  const command = await import("./measure.ts");
+  return command.measure(options, context);
+}
+
+/**
+ * Copies a range of blocks of a disk into a new image, or with `keepTarget` into an existing one.
+ * Throws what opening, creating, reading and writing throw; `E_SAME_FILE`, `E_ABORTED`.
+ */
+export async function dd(options: DdOptions, context: CommandContext): Promise<DdResult> {
+  const command = await import("./dd.ts");
+  return command.dd(options, context);
+}
+
+/**
+ * Sends requests to a disk and takes the time. Throws what opening, reading and writing throw;
+ * `E_INVALID_SIZE` for an empty disk, `E_ABORTED`.
+ */
+export async function bench(options: BenchOptions, context: CommandContext): Promise<BenchResult> {
+  const command = await import("./bench.ts");
+  return command.bench(options, context);
 }

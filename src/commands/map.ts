@@ -6,6 +6,8 @@ import { openImage } from "./open.ts";
 export interface MapOptions {
   readonly name: string;
   readonly format?: string | undefined;
+  /** The name is a list of options (`--image-opts`). */
+  readonly imageOpts?: boolean | undefined;
   /** Guest offset in bytes to start at. */
   readonly start?: number | undefined;
   /** Most bytes to map. */

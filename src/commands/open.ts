@@ -1,17 +1,24 @@
 import { openDisk, type DiskOptions } from "../formats/index.ts";
-import type { Disk } from "../disk/index.ts";
+import { Disk, type BackingReference } from "../disk/index.ts";
 import { PlatterError } from "../errors.ts";
 import type { LockMode } from "../storage/index.ts";
 import type { CommandContext } from "./context.ts";
+import type { NodeOptions } from "./node-options.ts";
+import type { openNodes } from "./open-node.ts";
+import { openReference, sharedWriter, type ImageMode } from "./open-reference.ts";
 
 /** How a command opens an image that its user named. */
 export interface OpenImageOptions {
   readonly name: string;
   readonly format?: string | undefined;
+  /** The name is a list of options (`--image-opts`). */
+  readonly imageOpts?: boolean | undefined;
   readonly writable?: boolean;
   /** `qemu-img -U`: others may be writing. */
   readonly shared?: boolean | undefined;
   readonly barriers?: boolean;
+  /** Past the host's page cache. */
+  readonly direct?: boolean | undefined;
   /** Raw images are locked in this way; default as all others. */
   readonly rawLock?: LockMode;
   /** Open the image alone: what is behind it does not matter. */
@@ -22,39 +29,92 @@ export interface OpenImageOptions {
  * Opens an image that the user named, with all images behind it: a user who names an image on the
  * command line means what `qemu-img` would open.
  */
-export async function openImage(
-  {
-    name,
-    format,
-    writable = false,
-    shared = false,
-    barriers,
-    rawLock,
-    alone = false,
-  }: OpenImageOptions,
-  { provider, codecs, signal, onWarning }: CommandContext,
-): Promise<Disk> {
-  // As QEMU does, first look what it is, then lock it.
-  const mode = { writable: false, lock: "none" } as const;
-  const exclusive = shared ? "shared" : "exclusive";
-  const options: DiskOptions = {
-    writable,
-    format,
-    codecs,
-    signal,
-    ...(barriers !== undefined && { barriers }),
-    references: alone
-      ? "ignore"
-      : (reference, image) => provider.open(provider.resolve(reference.name, image.name), mode),
-    onWarning,
-    lock: (found) => (found === "raw" ? (rawLock ?? exclusive) : exclusive),
+export async function openImage(options: OpenImageOptions, context: CommandContext): Promise<Disk> {
+  const { name, format, writable = false, shared = false, alone = false } = options;
+  const { barriers, direct, rawLock } = options;
+  const { provider, codecs, signal, onWarning } = context;
+  const lock = (found: string, isShared: boolean): LockMode => {
+    const usual = isShared ? "shared" : "exclusive";
+    return found === "raw" ? (rawLock ?? usual) : usual;
   };
+  const mode: ImageMode = { writable, shared, barriers, direct, lock };
   try {
-    const storage = await provider.open(name, { ...mode, writable });
-    return await openDisk(storage, options);
+    const nodes = await namedNodes(options, context);
+    if (nodes !== undefined) {
+      return (await nodes.openNodes(nodes.options, mode, context)).disk;
+    }
+    if (writable && shared) throw sharedWriter();
+    const diskOptions: DiskOptions = {
+      writable,
+      format,
+      codecs,
+      signal,
+      ...(barriers !== undefined && { barriers }),
+      references: alone
+        ? "ignore"
+        : (reference, image, above) => openReference(reference, image, above, mode, context),
+      onWarning,
+      lock: (found) => lock(found, shared),
+    };
+    // As QEMU does, first look what it is, then lock it.
+    const storage = await provider.open(name, {
+      writable,
+      lock: "none",
+      ...(direct === true && { direct }),
+    });
+    const disk = await openDisk(storage, diskOptions);
+    if (writable && format === undefined && disk.image.format === "raw") {
+      context.onProbedRaw?.(name);
+    }
+    return disk;
   } catch (error) {
     throw asOpenError(error, name);
   }
+}
+
+/**
+ * Opens the image that `backing` names, with all behind it, as the backing image of a new image
+ * called `name`. Nothing is locked.
+ */
+export async function openBehind(
+  backing: BackingReference,
+  name: string,
+  context: CommandContext,
+): Promise<Disk> {
+  const { codecs, signal } = context;
+  const mode: ImageMode = { writable: false, shared: false, lock: () => "none" };
+  const opened = await openReference(backing, { name }, [], mode, context);
+  if (opened instanceof Disk) return opened;
+  return openDisk(opened, {
+    format: backing.format,
+    codecs,
+    signal,
+    references: (reference, image, above) => openReference(reference, image, above, mode, context),
+  });
+}
+
+/** What a name says that is more than one. */
+export interface NamedNodes {
+  readonly options: NodeOptions;
+  readonly openNodes: typeof openNodes;
+}
+
+/** The options that the name of an image consists of; undefined where it is a plain name. */
+export async function namedNodes(
+  { name, format, imageOpts = false }: Pick<OpenImageOptions, "name" | "format" | "imageOpts">,
+  { onWarning }: CommandContext,
+): Promise<NamedNodes | undefined> {
+  if (!imageOpts && !name.startsWith("json:")) return undefined;
+  const [nodes, opening] = await Promise.all([
+    import("./node-options.ts"),
+    import("./open-node.ts"),
+  ]);
+  if (imageOpts) {
+    return { options: nodes.parseNodeList(name, onWarning), openNodes: opening.openNodes };
+  }
+  const options = nodes.parseNodeJson(name.slice("json:".length));
+  if (format !== undefined) options.set("driver", format);
+  return { options, openNodes: opening.openNodes };
 }
 
 /** QEMU says which of the user's images it was that could not be opened, then why. */

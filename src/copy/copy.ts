@@ -2,6 +2,7 @@ import { alignDown, alignUp, isZero } from "../bytes/index.ts";
 import type { Disk } from "../disk/index.ts";
 import { PlatterError, throwIfAborted } from "../errors.ts";
 import { dataRuns } from "./data-runs.ts";
+import { Pace } from "./pace.ts";
 import { plan, planTopLayer, type Segment } from "./plan.ts";
 import type { CopySource } from "./source.ts";
 
@@ -23,6 +24,10 @@ export interface CopyOptions {
   readonly targetIsZero?: boolean;
   /** The target has the source's backing images behind it: copy only the source's top layer. */
   readonly topLayerOnly?: boolean;
+  /** A flush after each write. */
+  readonly writethrough?: boolean;
+  /** Most bytes of data moved in a second. */
+  readonly bytesPerSecond?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: CopyProgress) => void) | undefined;
 }
@@ -55,6 +60,8 @@ export async function copy(source: CopySource, target: Disk, options: CopyOption
     : plan(source, { unit: copyUnit(target), longest: segmentBytes, signal });
   const reader = new SegmentReader(source, segments);
   const mover = new Mover(target, options);
+  const { bytesPerSecond } = options;
+  const pace = bytesPerSecond === undefined ? undefined : new Pace(bytesPerSecond, signal);
   let ahead = reader.next();
   try {
     for (;;) {
@@ -64,6 +71,7 @@ export async function copy(source: CopySource, target: Disk, options: CopyOption
       ahead = reader.next();
       // Its error is thrown when its turn comes, unless writing fails first.
       ahead.catch(() => undefined);
+      await pace?.spend(current.bytes?.length ?? 0);
       await mover.move(current.segment, current.bytes);
       onProgress?.({ done: current.segment.end, total });
     }
@@ -140,7 +148,7 @@ class Mover {
       const start = Math.max(done, alignDown(segment.start + run.start, unit) - segment.start);
       const end = Math.min(bytes.length, alignUp(segment.start + run.end, unit) - segment.start);
       await this.zeroRange(segment.start + done, segment.start + start);
-      if (start < end) await target.write(segment.start + start, bytes.subarray(start, end));
+      if (start < end) await this.write(segment.start + start, bytes.subarray(start, end));
       done = Math.max(done, end);
     }
     await this.zeroRange(segment.start + done, segment.end);
@@ -155,9 +163,10 @@ class Mover {
         await this.zeroRange(at + from, at + from + cluster.length);
       } else if (cluster.length === clusterSize || at + bytes.length === this.target.size) {
         await this.target.writeCompressed(at + from, cluster);
+        await this.writeThrough();
       } else {
         // The source ends inside a cluster of a larger target.
-        await this.target.write(at + from, cluster);
+        await this.write(at + from, cluster);
       }
     }
   }
@@ -170,7 +179,7 @@ class Mover {
       const stop = Math.min(end, alignDown(at, segmentBytes) + segmentBytes);
       const zeros = this.zeros.subarray(0, stop - at);
       if (this.options.compress === true) await this.moveCompressed(at, zeros);
-      else await this.target.write(at, zeros);
+      else await this.write(at, zeros);
       at = stop;
     }
   }
@@ -178,5 +187,15 @@ class Mover {
   private async zeroRange(start: number, end: number): Promise<void> {
     if (start >= end || this.options.targetIsZero === true) return;
     await this.target.writeZeroes(start, end - start);
+    await this.writeThrough();
+  }
+
+  private async write(at: number, bytes: Uint8Array): Promise<void> {
+    await this.target.write(at, bytes);
+    await this.writeThrough();
+  }
+
+  private async writeThrough(): Promise<void> {
+    if (this.options.writethrough === true) await this.target.flush();
   }
 }

@@ -126,8 +126,6 @@ async function* walk(layer: Layer, start: number, end: number): AsyncGenerator<E
             zero: true,
             data: false,
             ...(runs.host[i] !== nowhere && { offset: host }),
-            // The bytes that a raw file lacks to a whole sector are part of its end.
-            ...(image.isTransparent === true && { offset: from }),
           };
           break;
         default:

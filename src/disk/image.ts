@@ -54,6 +54,11 @@ export interface Image extends Mapping {
   bitmaps?(): Promise<Bitmaps>;
   /** Takes note, for the bitmaps, that the guest bytes [start, end) are being changed. */
   changing?(start: number, end: number): void;
+  /**
+   * Bytes that the image's persistent bitmaps would take in an image with clusters of that size.
+   * Absent: it cannot have bitmaps.
+   */
+  readonly bitmapBytes?: ((clusterSize: number) => Promise<number>) | undefined;
   /** Releases what the image holds; does not close the storage. */
   close(): Promise<void>;
 }

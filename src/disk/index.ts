@@ -3,6 +3,7 @@ export type { CheckImageOptions, CheckProblem, CheckReport } from "./check.ts";
 export { detectPreallocation } from "./detect-preallocation.ts";
 export type { DetectedPreallocation } from "./detect-preallocation.ts";
 export { Disk } from "./disk.ts";
+export { DiskStorage } from "./disk-storage.ts";
 export type { Extent, ExtentOptions } from "./extents.ts";
 export { HostAllocation, HostState } from "./host-allocation.ts";
 export type {

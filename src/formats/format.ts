@@ -1,5 +1,6 @@
 import type { BackingReference, Image } from "../disk/index.ts";
 import type { Storage, WritableStorage } from "../storage/index.ts";
+import type { Measurement, MeasureOptions } from "./measure.ts";
 
 /**
  * A disk image format. A new one is a folder beside this file and one line in the registry; a
@@ -15,6 +16,8 @@ export interface Format {
   probe(head: Uint8Array): number;
   /** Opens an image. Never opens anything that the image names. */
   open(storage: Storage, options: FormatOpenOptions): Promise<Image>;
+  /** Names of what {@link FormatOpenOptions.runtime} may hold; one with a dot at its end is a group. */
+  readonly runtimeOptions?: readonly string[];
   /** What can be said when creating an image, in QEMU's order. Absent: the format only reads. */
   readonly createOptions?: readonly FormatOption[];
   /**
@@ -22,6 +25,8 @@ export interface Format {
    * does not open as an image of any kind.
    */
   create?(storage: WritableStorage, options: FormatCreateOptions): Promise<NewImage>;
+  /** Tells how large a new image would become. Absent: it cannot be told. */
+  measure?(options: MeasureOptions): Promise<Measurement>;
 }
 
 /** How a format opens an image. */
@@ -38,7 +43,15 @@ export interface FormatOpenOptions {
   readonly cacheSize?: number;
   /** Receives sentences that the user should see but that are not errors, in QEMU's words. */
   readonly onWarning?: ((message: string) => void) | undefined;
+  /** What the user says about this image beyond what is in it. */
+  readonly runtime?: RuntimeOptions | undefined;
 }
+
+/**
+ * Options of a format for one opening, by QEMU's names, unchecked: `offset` and `size` of raw,
+ * `encrypt.key-secret` of qcow2. A format refuses by name what it does not know.
+ */
+export type RuntimeOptions = Readonly<Record<string, string | number | boolean | null>>;
 
 /** An image that is being made. */
 export interface NewImage {

@@ -5,7 +5,9 @@ export type {
   FormatOption,
   FormatOptionValues,
   NewImage,
+  RuntimeOptions,
 } from "./format.ts";
+export type { Measurement, MeasureOptions, StoredRange } from "./measure.ts";
 export { openDisk } from "./open.ts";
 export type { DiskOptions, ReferenceResolver } from "./open.ts";
 export { Qcow2Image, qcow2 } from "./qcow2/index.ts";

@@ -2,14 +2,19 @@ import type { Codecs } from "../codec/index.ts";
 import { Disk, type BackingReference, type Image } from "../disk/index.ts";
 import { PlatterError, throwIfAborted } from "../errors.ts";
 import type { LockMode, Storage } from "../storage/index.ts";
-import type { Format } from "./format.ts";
+import type { Format, RuntimeOptions } from "./format.ts";
 import { formatNamed, formats, probe } from "./registry.ts";
 
 /**
  * Decides about what an image names: opens it, or throws. `image` is the storage of the image that
- * names it.
+ * names it, `above` that and all that led there, from the top down. What is given as a disk is used
+ * as it is.
  */
-export type ReferenceResolver = (reference: BackingReference, image: Storage) => Promise<Storage>;
+export type ReferenceResolver = (
+  reference: BackingReference,
+  image: Storage,
+  above: readonly Storage[],
+) => Promise<Storage | Disk>;
 
 /** How a disk is opened. */
 export interface DiskOptions {
@@ -37,6 +42,12 @@ export interface DiskOptions {
   readonly barriers?: boolean;
   /** Bytes of tables kept in memory, per image. */
   readonly cacheSize?: number;
+  /** What the user says about the top image beyond what is in it. */
+  readonly runtime?: RuntimeOptions | undefined;
+  /** Open the top image for inspection only, see the format's open options. */
+  readonly inspect?: boolean;
+  /** Storages of the images that this one is behind, to find loops and to limit the depth. */
+  readonly above?: readonly Storage[];
   readonly signal?: AbortSignal | undefined;
   /** Receives sentences that the user should see but that are not errors, in QEMU's words. */
   readonly onWarning?: ((message: string) => void) | undefined;
@@ -49,7 +60,7 @@ const defaultDepth = 200;
  * of `storage`: it is closed when opening fails, and with the disk.
  */
 export async function openDisk(storage: Storage, options: DiskOptions = {}): Promise<Disk> {
-  return openLayer(storage, options, []);
+  return openLayer(storage, options, options.above ?? []);
 }
 
 async function openLayer(
@@ -79,6 +90,8 @@ async function openLayer(
       onWarning: options.onWarning,
       ...(options.barriers !== undefined && { barriers: options.barriers }),
       ...(options.cacheSize !== undefined && { cacheSize: options.cacheSize }),
+      ...(options.inspect !== undefined && { inspect: options.inspect }),
+      runtime: options.runtime,
     });
     const backing =
       image.backing === undefined || options.references === "ignore"
@@ -109,9 +122,11 @@ async function openBacking(
     );
   }
   try {
-    const storage = await references(reference, image);
-    const below = { ...options, format: reference.format, writable: false };
-    return await openLayer(storage, below, above);
+    const found = await references(reference, image, above);
+    if (found instanceof Disk) return found;
+    const { runtime: _ofTop, inspect: _alsoOfTop, ...common } = options;
+    const below = { ...common, format: reference.format, writable: false };
+    return await openLayer(found, below, above);
   } catch (error) {
     throw asBackingError(error);
   }

@@ -10,7 +10,16 @@ import { hostError, systemCode, systemError } from "./errors.ts";
 import type { FileStorage } from "./file.ts";
 import type { Libc } from "./libc.ts";
 import { FileLock, creatorLock } from "./locks.ts";
-import { adopt, describe, identityOf, openDescriptor, openFile, refuseUnusable } from "./open.ts";
+import {
+  adopt,
+  describe,
+  directError,
+  directFlag,
+  identityOf,
+  openDescriptor,
+  openFile,
+  refuseUnusable,
+} from "./open.ts";
 import type { Place } from "./open.ts";
 import { closeDescriptor } from "./positional.ts";
 import { followLinks, isReplaceable } from "./replace.ts";
@@ -31,6 +40,8 @@ interface Job extends Surroundings {
 
 const newFile = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
 const newFileMode = 0o644;
+const newFileFlags = ({ options, place }: Job): number =>
+  newFile | directFlag(options.direct, place.name);
 /** QEMU gives every new file this hint unless told otherwise. */
 const defaultExtentSizeHint = 1024 * 1024;
 const longestName = 255;
@@ -96,7 +107,7 @@ async function adoptNew(fd: number, path: string, job: Job): Promise<FileStorage
 
 /** A file under its own name, which nothing had. */
 async function createDirectly(job: Job): Promise<NewStorage> {
-  const fd = await openDescriptor(job.target, newFile, newFileMode);
+  const fd = await openDescriptor(job.target, newFileFlags(job), newFileMode);
   const storage = await adoptNew(fd, job.target, job);
   return endingOnce(
     storage,
@@ -131,7 +142,7 @@ async function giveNewName(temporary: string, { target, place }: Job): Promise<v
 /** A file under a temporary name that gets its own when it is published. */
 async function createStaged(job: Job): Promise<NewStorage> {
   const temporary = temporaryName(job.target);
-  const fd = await openDescriptor(temporary, newFile, newFileMode);
+  const fd = await openDescriptor(temporary, newFileFlags(job), newFileMode);
   const storage = await adoptNew(fd, temporary, job);
   return endingOnce(
     storage,
@@ -150,7 +161,7 @@ async function createSuccessor(
   const temporary = temporaryName(job.target);
   let fd: number;
   try {
-    fd = await openDescriptor(temporary, newFile, newFileMode);
+    fd = await openDescriptor(temporary, newFileFlags(job), newFileMode);
   } catch (error) {
     if (["EACCES", "EPERM", "EROFS"].includes(systemCode(error) ?? "")) return undefined;
     throw error;
@@ -208,7 +219,10 @@ async function overwrite(job: Job, fd: number): Promise<NewStorage> {
 /** Replaces a regular file. Undefined when the name has come to mean another file meanwhile. */
 async function createOver(job: Job): Promise<NewStorage | undefined> {
   const { name } = job.place;
-  const fd = await openDescriptor(job.target, constants.O_RDWR | (constants.O_NONBLOCK ?? 0));
+  const fd = await openDescriptor(
+    job.target,
+    constants.O_RDWR | (constants.O_NONBLOCK ?? 0) | directFlag(job.options.direct, name),
+  );
   let successor: NewStorage | undefined;
   try {
     const old = fstatSync(fd, { bigint: true });
@@ -245,7 +259,12 @@ async function attempt(job: Job): Promise<NewStorage | undefined> {
   }
   refuseUnusable(stats, place.name, "create", true);
   if (stats.isBlockDevice()) {
-    const storage = await openFile(place, { writable: true }, libc, "create");
+    const storage = await openFile(
+      place,
+      { writable: true, direct: options.direct },
+      libc,
+      "create",
+    );
     return endingOnce(
       storage,
       () => Promise.resolve(),
@@ -288,7 +307,7 @@ export async function createFile(
       if (made !== undefined) return made;
     }
   } catch (error) {
-    throw hostError(error, "create", place.name);
+    throw directError(error, options.direct, "create", place.name);
   }
   throw systemError("EBUSY", "create", place.name);
 }

@@ -10,7 +10,6 @@ describe("protocolOf", () => {
     ["a:b.img", "a"],
     [":x", ""],
     ["nbd://host/x", "nbd"],
-    ["json:{}", "json"],
   ])("%s → %s", (name, protocol) => {
     expect(protocolOf(name)).toBe(protocol);
   });

@@ -18,7 +18,6 @@ const others = new Set([
   "https",
   "iscsi",
   "iser",
-  "json",
   "nbd",
   "nbd+tcp",
   "nbd+unix",
@@ -26,7 +25,6 @@ const others = new Set([
   "null-aio",
   "null-co",
   "nvme",
-  "quorum",
   "rbd",
   "ssh",
 ]);

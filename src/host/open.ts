@@ -5,7 +5,7 @@ import { promisify } from "node:util";
 import { PlatterError } from "../errors.ts";
 import type { OpenMode } from "../storage/index.ts";
 import { deviceSize } from "./device.ts";
-import { hostError } from "./errors.ts";
+import { hostError, systemCode } from "./errors.ts";
 import type { Action } from "./errors.ts";
 import { FileStorage } from "./file.ts";
 import type { Libc } from "./libc.ts";
@@ -13,6 +13,36 @@ import { closeDescriptor } from "./positional.ts";
 
 /** open(2): a descriptor. */
 export const openDescriptor = promisify(openCallback);
+
+/** The flag that asks for direct I/O, if wanted. Throws `E_UNSUPPORTED` where the system has none. */
+export function directFlag(direct: boolean | undefined, name: string): number {
+  if (direct !== true) return 0;
+  const { O_DIRECT: flag } = constants as { readonly O_DIRECT?: number };
+  if (flag === undefined) throw noDirect(name, "open");
+  return flag;
+}
+
+/** The error of an attempt to open a file, perhaps with {@link directFlag}. */
+export function directError(
+  error: unknown,
+  direct: boolean | undefined,
+  action: Action,
+  name: string,
+): PlatterError {
+  if (direct === true && systemCode(error) === "EINVAL") return noDirect(name, action);
+  return hostError(error, action, name);
+}
+
+const noDirect = (name: string, action: Action): PlatterError =>
+  new PlatterError(
+    "E_UNSUPPORTED",
+    `${name}: the filesystem cannot go past the page cache; use another cache mode than none and directsync.`,
+    {
+      file: name,
+      field: "cache.direct",
+      qemu: `Could not ${action === "create" ? "create" : "open"} '${name}': filesystem does not support O_DIRECT`,
+    },
+  );
 
 /** Where a file is, and what the user calls it. */
 export interface Place {
@@ -112,10 +142,12 @@ export async function openFile(
     refuseUnusable(await describe(place.path), place.name, action, mode.writable);
     // Non-blocking, lest the file has become a pipe since; regular files do not care.
     const flags =
-      (mode.writable ? constants.O_RDWR : constants.O_RDONLY) | (constants.O_NONBLOCK ?? 0);
+      (mode.writable ? constants.O_RDWR : constants.O_RDONLY) |
+      (constants.O_NONBLOCK ?? 0) |
+      directFlag(mode.direct, place.name);
     fd = await openDescriptor(place.path, flags);
   } catch (error) {
-    throw hostError(error, action, place.name);
+    throw directError(error, mode.direct, action, place.name);
   }
   return adopt(fd, place, mode, libc, action);
 }

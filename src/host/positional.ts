@@ -42,6 +42,29 @@ export async function readFull(fd: number, into: Uint8Array, offset: number): Pr
   return done;
 }
 
+/**
+ * As {@link readFull} for a descriptor that takes whole blocks only: what ends inside a block ends
+ * with the file, and nothing is asked for behind it.
+ */
+export async function readBlocks(
+  fd: number,
+  into: Uint8Array,
+  offset: number,
+  block: number,
+): Promise<number> {
+  let done = 0;
+  while (done < into.length) {
+    try {
+      const count = await readOnce(fd, into, done, offset);
+      done += count;
+      if (count === 0 || done % block !== 0) break;
+    } catch (error) {
+      if (!interrupted(error)) throw error;
+    }
+  }
+  return done;
+}
+
 /** As {@link readFull}, without leaving the thread. */
 export function readFullSync(fd: number, into: Uint8Array, offset: number): number {
   let done = 0;

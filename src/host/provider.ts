@@ -1,7 +1,9 @@
 import { access } from "node:fs/promises";
 import { PlatterError } from "../errors.ts";
-import type { StorageProvider } from "../storage/index.ts";
+import type { FileStorage } from "./file.ts";
+import type { StorageProvider, WritableStorage } from "../storage/index.ts";
 import { createFile } from "./create.ts";
+import { DirectStorage } from "./direct.ts";
 import { hostError } from "./errors.ts";
 import { systemLibc } from "./libc.ts";
 import type { Libc } from "./libc.ts";
@@ -51,12 +53,17 @@ export function fileProvider(options: FileProviderOptions = {}): StorageProvider
     async open(name, mode) {
       const local = localName(name);
       await requireDevice(local);
-      return openFile(local, mode, libc());
+      const file = await openFile(local, mode, libc());
+      return mode.direct === true ? new DirectStorage(file) : file;
     },
     async create(name, createOptions = {}) {
       const local = localName(name);
       await requireDevice(local);
-      return createFile(local, createOptions, { libc: libc(), onWarning: options.onWarning });
+      const surroundings = { libc: libc(), onWarning: options.onWarning };
+      const made = await createFile(local, createOptions, surroundings);
+      if (createOptions.direct !== true) return made;
+      const direct = new DirectStorage(made.storage as FileStorage & WritableStorage);
+      return { ...made, storage: direct as DirectStorage & WritableStorage };
     },
     async exists(name) {
       const local = localName(name);

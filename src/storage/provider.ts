@@ -5,6 +5,8 @@ export interface OpenMode {
   readonly writable: boolean;
   /** What others may do meanwhile; `exclusive` unless given. */
   readonly lock?: LockMode;
+  /** Past the host's page cache (O_DIRECT). Refused where the filesystem cannot. */
+  readonly direct?: boolean | undefined;
 }
 
 /** A new file that nobody sees under its name, or sees as unfinished, until it is published. */
@@ -45,4 +47,6 @@ export interface CreateStorageOptions {
    * that does not say by itself that it is unfinished (raw).
    */
   readonly staged?: boolean;
+  /** Past the host's page cache, as in {@link OpenMode}. */
+  readonly direct?: boolean | undefined;
 }

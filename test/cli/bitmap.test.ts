@@ -312,6 +312,7 @@ describe("platter bitmap", () => {
       expect(seen).toEqual({
         name: "x",
         format: "qcow2",
+        imageOpts: false,
         bitmap: "name",
         granularity: 1 << 20,
         actions: [

@@ -143,25 +143,17 @@ describe("the table", () => {
     }
   });
 
-  it.each([
-    "info --object secret,id=a x",
-    "info --image-opts x",
-    "check -r leaks x",
-    "check -r all x",
-    "convert -l snap x y",
-    "convert -r 1M x y",
-    "convert -C x y",
-    "convert --salvage x y",
-    "convert --target-image-opts x y",
-    "-T foo info x",
-  ])("refuses %s with one line", async (line) => {
-    for (const program of ["platter", "qemu-img"] as const) {
-      if (program === "platter" && line.startsWith("-T")) continue;
-      const { stdout, stderr, code } = await run(program, line.split(" "));
-      expect(stderr).toMatch(/^\S+: \S+( \([^)]*\))? is not supported by this version\.?\n$/);
-      expect({ stdout, code }).toEqual({ stdout: "", code: 1 });
-    }
-  });
+  it.each(["check -r leaks x", "check -r all x", "convert -l snap x y", "-T foo info x"])(
+    "refuses %s with one line",
+    async (line) => {
+      for (const program of ["platter", "qemu-img"] as const) {
+        if (program === "platter" && line.startsWith("-T")) continue;
+        const { stdout, stderr, code } = await run(program, line.split(" "));
+        expect(stderr).toMatch(/^\S+: \S+( \([^)]*\))? is not supported by this version\.?\n$/);
+        expect({ stdout, code }).toEqual({ stdout: "", code: 1 });
+      }
+    },
+  );
 });
 
 describe("options reach the commands", () => {
@@ -202,7 +194,7 @@ describe("options reach the commands", () => {
       stderr: "",
       code: 0,
     });
-    expect(seen).toEqual({
+    expect(seen).toMatchObject({
       sources: ["a"],
       target: "b",
       sourceFormat: "raw",
@@ -217,6 +209,9 @@ describe("options reach the commands", () => {
       targetIsZero: false,
       shared: true,
       sync: true,
+      direct: true,
+      writethrough: false,
+      imageOpts: false,
     });
     await run("qemu-img", ["convert", "-n", "--target-is-zero", "a", "b", "c"], { convert });
     expect(seen).toMatchObject({
@@ -248,7 +243,9 @@ describe("options reach the commands", () => {
       },
     };
     await run("platter", ["info", "--format=qcow2", "--backing", "-U", "x"], commands);
-    expect(seen).toEqual([{ name: "x", format: "qcow2", backingChain: true, shared: true }]);
+    expect(seen).toMatchObject([
+      { name: "x", format: "qcow2", backingChain: true, shared: true, imageOpts: false },
+    ]);
   });
 });
 
@@ -299,7 +296,16 @@ describe("platter's output", () => {
       listBitmaps: async () => [
         { name: "b", granularity: 65536, enabled: true, inconsistent: false, dirtyBytes: 512 },
       ],
+      bench: async () => ({ requests: 1, bytes: 4096, seconds: 1 }),
       check: async () => report,
+      dd: async ({ target }) => ({
+        target,
+        format: "raw",
+        copied: 1,
+        size: 512,
+        skippedAll: false,
+      }),
+      measure: async () => ({ required: 1, fullyAllocated: 2 }),
       compare: async () => ({ identical: true, sizeDiffers: false, commonSize: 1 }),
       convert: async () => ({ target: "y", format: "raw", size: 2 ** 62 }),
       du: async () => ({ images: [], volumes: [] }),
@@ -323,7 +329,12 @@ describe("platter's output", () => {
         yield { ...entry, start: 1, present: false, zero: true, data: false };
       },
     };
-    const words = { compare: ["x", "y"], convert: ["x", "y"], create: ["x", "1"] };
+    const words = {
+      compare: ["x", "y"],
+      convert: ["x", "y"],
+      create: ["x", "1"],
+      dd: ["if=x", "of=y"],
+    };
     for (const name of commandNames) {
       // The lab takes its time (test/lab.test.ts), and a script for a shell is no JSON.
       if (name === "lab" || name === "completion") continue;

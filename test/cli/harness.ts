@@ -131,9 +131,12 @@ export function fakeServices(commands: Partial<Commands>): Services {
   const all: Commands = {
     bitmap: unexpected,
     listBitmaps: unexpected,
+    bench: unexpected,
     create: unexpected,
+    dd: unexpected,
     info: unexpected,
     map: unexpected,
+    measure: unexpected,
     compare: unexpected,
     check: unexpected,
     convert: unexpected,

@@ -1,8 +1,8 @@
-import { PlatterError } from "../../errors.ts";
 import { type BitmapAction, type BitmapListing, formatSize, parseSize } from "../contract.ts";
 import { plainJson } from "../json.ts";
 import { alignColumns } from "../layout.ts";
 import {
+  checkImageOpts,
   formatOption,
   imageOptsOption,
   jsonOption,
@@ -116,24 +116,21 @@ async function run(parsed: Parsed, session: Session): Promise<number> {
   const source = parsed.value("sourceFile");
   const granularity = parsed.value("granularity");
   const change = await session.services.command("bitmap");
-  try {
-    await change(
-      {
-        name,
-        ...formatArgument(parsed),
-        bitmap: bitmapName,
-        actions,
-        ...(granularity !== undefined && { granularity: narrow(parseSize(granularity), session) }),
-        ...(source !== undefined && {
-          source: { name: source, format: parsed.value("sourceFormat") },
-        }),
-      },
-      await session.context(),
-    );
-  } catch (error) {
-    if (session.face === "qemu") warnOfRaw(error, name, parsed, session);
-    throw error;
-  }
+  checkImageOpts(parsed);
+  await change(
+    {
+      name,
+      ...formatArgument(parsed),
+      imageOpts: parsed.has("imageOpts"),
+      bitmap: bitmapName,
+      actions,
+      ...(granularity !== undefined && { granularity: narrow(parseSize(granularity), session) }),
+      ...(source !== undefined && {
+        source: { name: source, format: parsed.value("sourceFormat") },
+      }),
+    },
+    await session.context(),
+  );
   if (session.face === "platter" && !parsed.has("quiet")) {
     if (parsed.has("json")) {
       const done = actions.map(({ kind }) => kind);
@@ -198,17 +195,6 @@ function narrow(granularity: number, session: Session): number | undefined {
   return session.face === "qemu" ? granularity % 2 ** 32 : granularity;
 }
 
-/** QEMU says that it guessed a raw image as soon as it opens one for writing. */
-function warnOfRaw(error: unknown, name: string, parsed: Parsed, session: Session): void {
-  const isRaw = error instanceof PlatterError && error.details.value === "raw";
-  if (!isRaw || parsed.has("format")) return;
-  session.note(
-    `WARNING: Image format was not specified for '${session.safe(name)}' and probing guessed raw.\n` +
-      "         Automatically detecting the format is dangerous for raw images, write operations on block 0 will be restricted.\n" +
-      "         Specify the 'raw' format explicitly to remove the restrictions.",
-  );
-}
-
 const words = {
   add: "added",
   remove: "removed",
@@ -223,7 +209,10 @@ const sentence = (actions: readonly BitmapAction[]): string =>
 
 async function list(name: string, parsed: Parsed, session: Session): Promise<number> {
   const listBitmaps = await session.services.command("listBitmaps");
-  const bitmaps = await listBitmaps({ name, ...formatArgument(parsed) }, await session.context());
+  const bitmaps = await listBitmaps(
+    { name, ...formatArgument(parsed), imageOpts: parsed.has("imageOpts") },
+    await session.context(),
+  );
   if (parsed.has("json")) session.print(`${plainJson(bitmaps.map(toJson))}\n`);
   else session.print(table(bitmaps, session));
   return 0;

@@ -3,7 +3,7 @@ import { type CheckOptions, type CheckResult, formatSize } from "../contract.ts"
 import { type JsonValue, plainJson, qemuJson } from "../json.ts";
 import { alignColumns } from "../layout.ts";
 import {
-  checkSourceCache,
+  checkImageOpts,
   imageOptsOption,
   jsonOption,
   longFormatOption,
@@ -12,9 +12,9 @@ import {
   progressModeOption,
   quietOption,
   shareOption,
-  sourceCacheOption,
   wantsJson,
 } from "../options.ts";
+import { readCacheMode, sourceCacheOption } from "../cache-mode.ts";
 import type { Parsed } from "../parse.ts";
 import type { Session } from "../session.ts";
 import type { CommandSpec } from "../spec.ts";
@@ -75,10 +75,13 @@ export const checkCommand: CommandSpec = {
 async function run(parsed: Parsed, session: Session): Promise<number> {
   const name = singleOperand(parsed);
   const json = wantsJson(parsed);
-  checkSourceCache(parsed.value("sourceCache"));
+  const cache = readCacheMode(parsed.value("sourceCache") ?? "writeback", "source cache option");
+  checkImageOpts(parsed);
   const options: CheckOptions = {
     name,
     ...formatArgument(parsed),
+    imageOpts: parsed.has("imageOpts"),
+    direct: cache.direct,
     shared: parsed.has("shared"),
   };
   const report = await examine(options, parsed, session);

@@ -1,7 +1,7 @@
 import { type CompareOptions, type CompareResult, formatExactSize } from "../contract.ts";
 import { plainJson } from "../json.ts";
 import {
-  checkSourceCache,
+  checkImageOpts,
   formatOption,
   imageOptsOption,
   jsonOption,
@@ -9,8 +9,8 @@ import {
   progressOptions,
   quietOption,
   shareOption,
-  sourceCacheOption,
 } from "../options.ts";
+import { readCacheMode, sourceCacheOption } from "../cache-mode.ts";
 import type { Parsed } from "../parse.ts";
 import type { Session } from "../session.ts";
 import type { CommandSpec } from "../spec.ts";
@@ -80,18 +80,20 @@ async function run(parsed: Parsed, session: Session): Promise<number> {
     ...(firstFormat === undefined ? {} : { firstFormat }),
     ...(secondFormat === undefined ? {} : { secondFormat }),
     strict: parsed.has("strict"),
+    imageOpts: parsed.has("imageOpts"),
     shared: parsed.has("shared"),
   };
   const compare = await session.services.command("compare");
   session.exitCodeOnError = EXIT_OPEN;
-  checkSourceCache(parsed.value("sourceCache"));
+  const cache = readCacheMode(parsed.value("sourceCache") ?? "writeback", "source cache option");
+  checkImageOpts(parsed);
   const result = await session.withProgress(parsed, { step: 2, eager: false }, async (display) => {
     const context = await session.context((progress) => {
       // The first sign of progress tells that both images are open.
       session.exitCodeOnError = EXIT_READ;
       display.update(progress);
     });
-    const compared = await compare(options, context);
+    const compared = await compare({ ...options, direct: cache.direct }, context);
     if (compared.identical) display.finish();
     if (!parsed.has("quiet")) show(compared, parsed.has("json"), session);
     return compared;

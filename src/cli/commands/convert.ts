@@ -2,21 +2,22 @@ import { type ConvertOptions, formatSize, parseSize } from "../contract.ts";
 import { printOptionHelp, splitOptionList, writableFormat } from "../format-options.ts";
 import { plainJson } from "../json.ts";
 import {
-  checkSourceCache,
+  checkImageOpts,
   formatOption,
   formatOptionsOption,
   imageOptsOption,
   jsonOption,
-  needsSync,
   objectOption,
   progressOptions,
   quietOption,
   shareOption,
   sizeCheck,
-  sourceCacheOption,
 } from "../options.ts";
 import type { Parsed } from "../parse.ts";
 import { formatDuration } from "../progress.ts";
+import { readCNumber } from "../numbers.ts";
+import { Losses } from "../losses.ts";
+import { readCacheMode, sourceCacheOption } from "../cache-mode.ts";
 import type { Session } from "../session.ts";
 import type { CommandSpec, OptionSpec } from "../spec.ts";
 import { argumentError } from "../usage.ts";
@@ -27,14 +28,7 @@ const MAX_SPARSE_SIZE = 16 * 1024 * 1024;
 
 /** Options that other versions will have. */
 const refusedOptions: readonly OptionSpec[] = [
-  refused("targetImageOpts", { long: "target-image-opts" }),
-  refused("salvage", { long: "salvage" }),
-  refused("copyOffload", { short: "C" }),
   refused("snapshot", { short: "l", argument: "snapshot_param" }),
-  {
-    ...refused("rateLimit", { short: "r", argument: "rate_limit" }),
-    check: sizeCheck("rate limit"),
-  },
 ];
 
 function refused(id: string, names: Pick<OptionSpec, "short" | "long" | "argument">): OptionSpec {
@@ -52,7 +46,7 @@ export const convertCommand: CommandSpec = {
   name: "convert",
   summary: "copy a disk into a new image, of the same or another format",
   description:
-    "Reads the disk through all its backing files and writes it to the target. Several sources are put behind one another. Parts that are zero take up no space in the target. Of the cache modes of -t, none and directsync go through the page cache like the others; what they promise, that the data is on stable storage at the end, is kept.",
+    "Reads the disk through all its backing files and writes it to the target. Several sources are put behind one another. Parts that are zero take up no space in the target.",
   operands: "filename [filename2 [...]] output_filename",
   options: [
     objectOption,
@@ -144,6 +138,7 @@ export const convertCommand: CommandSpec = {
       argument: "num_coroutines",
       summary: "1 to 16; checked, and without effect on the result",
       group: "For qemu-img's sake",
+      different: "Checked only: how much is under way at once is chosen here.",
       check: checkCoroutines,
     },
     {
@@ -151,6 +146,38 @@ export const convertCommand: CommandSpec = {
       short: "W",
       summary: "allowed, and without effect on the result",
       group: "For qemu-img's sake",
+      different: "The permission is not used: the target is always written in order.",
+    },
+    {
+      id: "copyOffload",
+      short: "C",
+      summary: "let the host copy where it can",
+      group: "For qemu-img's sake",
+      different:
+        "Checked against -c, -S and --salvage as in qemu-img; the bytes are read and written by this program all the same, as they are there where the host cannot copy by itself.",
+    },
+    {
+      id: "targetImageOpts",
+      long: "target-image-opts",
+      summary:
+        "with -n: the target's name is a list of options, as in driver=qcow2,file.filename=disk.qcow2",
+      group: "Images",
+    },
+    {
+      id: "rateLimit",
+      short: "r",
+      friendly: "rate-limit",
+      argument: "rate_limit",
+      summary: "most bytes of data copied in a second",
+      group: "Behaviour",
+      check: sizeCheck("rate limit"),
+    },
+    {
+      id: "salvage",
+      long: "salvage",
+      summary: "go on where a source cannot be read: what is unreadable becomes zeros",
+      group: "Behaviour",
+      better: "The friendly face lists the unreadable ranges at the end.",
     },
     ...refusedOptions,
   ],
@@ -182,10 +209,8 @@ function checkSparseSize(value: string, session: Session): void {
 }
 
 function checkCoroutines(value: string): void {
-  // As C's strtol with base 0: octal and hexadecimal numbers have their prefixes.
-  const digits = /^\s*\+?(0x[0-9a-f]+|[0-9]+)$/i.exec(value)?.[1] ?? "";
-  const number = /^0[0-7]+$/.test(digits) ? Number.parseInt(digits, 8) : Number(digits);
-  if (!/^0[0-9]*[89]/.test(digits) && number >= 1 && number <= 16) return;
+  const number = readCNumber(value);
+  if (number !== undefined && number >= 1 && number <= 16) return;
   throw argumentError(
     "-m",
     value,
@@ -215,8 +240,12 @@ async function run(parsed: Parsed, session: Session): Promise<number> {
     );
   }
   checkSources(parsed.value("backing"), sources);
-  checkSourceCache(parsed.value("sourceCache"));
-  const sync = needsSync(parsed.value("cache"));
+  checkImageOpts(parsed);
+  const sourceCache = readCacheMode(
+    parsed.value("sourceCache") ?? "writeback",
+    "source cache option",
+  );
+  const cache = readCacheMode(parsed.value("cache") ?? "unsafe");
   const format = writableFormat(formats, targetFormat, undefined);
   const { values, backing } = targetOptions(
     formats,
@@ -229,6 +258,8 @@ async function run(parsed: Parsed, session: Session): Promise<number> {
   checkBacking(backing, parsed);
   const sourceFormat = parsed.value("format");
   const sparseSize = parsed.value("sparseSize");
+  const rateText = parsed.value("rateLimit");
+  const rateLimit = rateText === undefined ? undefined : parseSize(rateText);
   await copy(
     {
       sources,
@@ -241,10 +272,16 @@ async function run(parsed: Parsed, session: Session): Promise<number> {
       ...(sparseSize === undefined ? {} : { sparseSize: parseSize(sparseSize) }),
       createTarget: !parsed.has("noCreate"),
       targetIsZero: parsed.has("targetIsZero"),
+      imageOpts: parsed.has("imageOpts"),
+      targetImageOpts: parsed.has("targetImageOpts"),
       shared: parsed.has("shared"),
       bitmaps: parsed.has("bitmaps"),
       skipBrokenBitmaps: parsed.has("skipBrokenBitmaps"),
-      sync,
+      sync: !cache.unsafe,
+      writethrough: cache.writethrough,
+      direct: cache.direct,
+      sourceDirect: sourceCache.direct,
+      ...(rateLimit === undefined || rateLimit === 0 ? {} : { bytesPerSecond: rateLimit }),
     },
     parsed,
     session,
@@ -253,6 +290,23 @@ async function run(parsed: Parsed, session: Session): Promise<number> {
 }
 
 function checkCombinations(parsed: Parsed): void {
+  checkOffloading(parsed);
+  if (parsed.has("targetImageOpts") && !parsed.has("noCreate")) {
+    throw argumentError(
+      "--target-image-opts",
+      undefined,
+      "--target-image-opts is about a target that exists: use it with -n.",
+      "--target-image-opts requires use of -n flag",
+    );
+  }
+  if (parsed.has("targetImageOpts") && parsed.has("targetFormat")) {
+    throw argumentError(
+      "--target-image-opts",
+      undefined,
+      "With --target-image-opts the format is one of the options (driver=qcow2); leave -O out.",
+      "--image-opts and --format are mutually exclusive",
+    );
+  }
   if (parsed.has("noCreate") && parsed.has("options")) {
     throw argumentError(
       "-o",
@@ -276,6 +330,20 @@ function checkCombinations(parsed: Parsed): void {
       "--target-is-zero is about a target that exists: use it with -n.",
       "--target-is-zero requires use of -n flag",
     );
+  }
+}
+
+/** What -C does not go together with. */
+function checkOffloading(parsed: Parsed): void {
+  if (!parsed.has("copyOffload")) return;
+  const conflicts = [
+    ["sparseSize", "-S", "Cannot enable copy offloading when -S is used"],
+    ["compress", "-c", "Cannot enable copy offloading when -c is used"],
+    ["salvage", "--salvage", "Cannot use copy offloading in salvaging mode"],
+  ] as const;
+  for (const [id, option, qemu] of conflicts) {
+    if (!parsed.has(id)) continue;
+    throw argumentError("-C", undefined, `-C and ${option} do not go together.`, qemu);
   }
 }
 
@@ -317,15 +385,23 @@ async function copy(options: ConvertOptions, parsed: Parsed, session: Session): 
   const start = now();
   const convert = await session.services.command("convert");
   const look = { step: 1, eager: true };
+  const losses = new Losses(parsed, session);
+  const salvage = parsed.has("salvage") ? { onReadError: losses.add } : {};
   const result = await session.withProgress(parsed, look, async (display) => {
-    const done = await convert(options, await session.context(display.update));
+    const done = await convert({ ...options, ...salvage }, await session.context(display.update));
     display.finish();
     return done;
   });
   if (session.face === "qemu" || parsed.has("quiet")) return;
+  losses.show();
   const { target, targetFormat } = options;
   if (parsed.has("json")) {
-    const json = { filename: target, format: targetFormat, "virtual-size": result.size };
+    const json = {
+      filename: target,
+      format: targetFormat,
+      "virtual-size": result.size,
+      unreadable: losses.ranges.length === 0 ? undefined : losses.ranges,
+    };
     session.print(`${plainJson(json)}\n`);
     return;
   }

@@ -2,6 +2,7 @@ import { formatExactSize, formatSize, type ImageInfo, type InfoOptions } from ".
 import { type JsonValue, plainJson, qemuJson } from "../json.ts";
 import { alignColumns } from "../layout.ts";
 import {
+  checkImageOpts,
   imageOptsOption,
   jsonOption,
   longFormatOption,
@@ -49,10 +50,12 @@ export const infoCommand: CommandSpec = {
 async function run(parsed: Parsed, session: Session): Promise<number> {
   const name = singleOperand(parsed);
   const json = wantsJson(parsed);
+  checkImageOpts(parsed);
   const chain = parsed.has("backingChain");
   const options: InfoOptions = {
     name,
     ...formatArgument(parsed),
+    imageOpts: parsed.has("imageOpts"),
     backingChain: chain,
     shared: parsed.has("shared"),
   };

@@ -2,6 +2,7 @@ import { PlatterError } from "../../errors.ts";
 import { formatSize, type MapEntry, type MapOptions, parseSize } from "../contract.ts";
 import { jsonLine } from "../json.ts";
 import {
+  checkImageOpts,
   imageOptsOption,
   jsonOption,
   longFormatOption,
@@ -67,11 +68,13 @@ interface Listing {
 async function run(parsed: Parsed, session: Session): Promise<number> {
   const name = singleOperand(parsed);
   const json = wantsJson(parsed);
+  checkImageOpts(parsed);
   const start = parsed.value("start");
   const maxLength = parsed.value("maxLength");
   const options: MapOptions = {
     name,
     ...formatArgument(parsed),
+    imageOpts: parsed.has("imageOpts"),
     ...(start === undefined ? {} : { start: parseSize(start, { what: "start offset" }) }),
     ...(maxLength === undefined ? {} : { maxLength: parseSize(maxLength, { what: "max length" }) }),
     shared: parsed.has("shared"),

@@ -87,6 +87,15 @@ export class Qcow2Image implements Image {
     return this.leases.take();
   }
 
+  /** {@inheritDoc Image.bitmapBytes} Only version 3 has them. */
+  get bitmapBytes(): ((clusterSize: number) => Promise<number>) | undefined {
+    if (this.metadata.header.fields.version < 3) return undefined;
+    return async (clusterSize) => {
+      const { sizeOfBitmaps } = await import("./measure.ts");
+      return sizeOfBitmaps((await this.loadBitmaps()).list(), this.size, clusterSize);
+    };
+  }
+
   /** Compares the clusters in use with what the host has allocated, by QEMU's rule of thumb. */
   async mapsHoles(): Promise<boolean> {
     const allocated = await this.storage.allocatedBytes?.();

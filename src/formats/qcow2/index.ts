@@ -3,6 +3,7 @@ import { create } from "./create.ts";
 import { magic } from "./header.ts";
 import { open } from "./open.ts";
 import { createOptions } from "./options.ts";
+import { runtimeOptionNames } from "./runtime-option-names.ts";
 
 export { Qcow2Image } from "./image.ts";
 
@@ -15,6 +16,8 @@ export const qcow2: Format = {
     return view.getUint32(0) === magic && view.getUint32(4) >= 2 ? 100 : 0;
   },
   open,
+  runtimeOptions: runtimeOptionNames,
   create,
   createOptions,
+  measure: async (options) => (await import("./measure.ts")).measure(options),
 };

@@ -1,7 +1,7 @@
 import type { BackingReference } from "../../disk/index.ts";
 import { PlatterError } from "../../errors.ts";
 import type { Storage, WritableStorage } from "../../storage/index.ts";
-import type { FormatOpenOptions } from "../format.ts";
+import type { FormatOpenOptions, RuntimeOptions } from "../format.ts";
 import type { BitmapState } from "./bitmap-extension.ts";
 import { ExtensionType } from "./extensions.ts";
 import { autoclear, incompatible } from "./features.ts";
@@ -25,11 +25,8 @@ export async function open(storage: Storage, options: FormatOpenOptions): Promis
   const header = decodeHeader(await firstCluster(storage), storage.name);
   refuseUnsupported(header, storage.name);
   if (options.writable) refuseWriting(header, storage.name);
-  const loaded = await Metadata.load(
-    storage,
-    header,
-    options.cacheSize === undefined ? {} : { l2Budget: options.cacheSize },
-  );
+  const l2Budget = (await l2CacheSize(options.runtime, header, storage.name)) ?? options.cacheSize;
+  const loaded = await Metadata.load(storage, header, l2Budget === undefined ? {} : { l2Budget });
   const backing = backingReference(header);
   const { extension, outdated } = await bitmapsOf(header, storage.name);
   if (outdated !== undefined) options.onWarning?.(outdated);
@@ -66,6 +63,17 @@ async function bitmapsOf(header: Header, file: string): Promise<BitmapState> {
 async function dropBitmaps(metadata: WritableMetadata): Promise<void> {
   const { extensions } = metadata.header;
   await metadata.replaceExtensions(extensions.filter(({ type }) => type !== ExtensionType.bitmaps));
+}
+
+/** What the user's options say about the memory for tables; reading them is loaded when needed. */
+async function l2CacheSize(
+  runtime: RuntimeOptions = {},
+  header: Header,
+  file: string,
+): Promise<number | undefined> {
+  if (Object.keys(runtime).length === 0) return undefined;
+  const { readRuntimeOptions } = await import("./runtime-options.ts");
+  return readRuntimeOptions(runtime, header, file).l2CacheSize;
 }
 
 /**

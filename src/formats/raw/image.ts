@@ -22,7 +22,17 @@ import { preallocate } from "./preallocate.ts";
 /** Guest disks are whole sectors, whatever the file's length. */
 const sector = 512;
 
-/** A raw image: guest offset and storage offset are the same. */
+/** The part of a storage that a raw image is; by default all of it. */
+export interface RawWindow {
+  /** Storage offset of the guest's first byte. */
+  readonly offset: number;
+  /** Bytes, a multiple of 512. Absent: up to the end of the storage. */
+  readonly size?: number | undefined;
+}
+
+const wholeStorage: RawWindow = { offset: 0 };
+
+/** A raw image: guest offsets are storage offsets, shifted where it is a window of the storage. */
 export class RawImage implements Image {
   readonly format = "raw";
   readonly storage: Storage;
@@ -30,22 +40,27 @@ export class RawImage implements Image {
   readonly backing = undefined;
   readonly isTransparent = true;
   readonly writer: ImageWriter | undefined;
+  private readonly window: RawWindow;
 
-  constructor(storage: Storage, writable: boolean) {
+  constructor(storage: Storage, writable: boolean, window: RawWindow = wholeStorage) {
     this.storage = storage;
-    this.writer = writable ? new RawWriter(storage as WritableStorage) : undefined;
+    this.window = window;
+    this.writer = writable ? new RawWriter(storage as WritableStorage, window) : undefined;
   }
 
-  /** The file's length rounded up to a sector; the missing bytes read as zeros. */
+  /** The window's length, or the rest of the file's rounded up to a sector; what is missing is zeros. */
   get size(): number {
-    return alignUp(this.storage.size, sector);
+    const { offset, size } = this.window;
+    return size ?? alignUp(Math.max(0, this.storage.size - offset), sector);
   }
 
   map(at: GuestOffset, end: GuestOffset, into: Runs): GuestOffset {
-    const stored = lower(end, guest(this.storage.size));
-    if (at < stored && !into.add(Kind.data, at, stored - at, host(at), true)) return at;
+    const { offset } = this.window;
+    const stored = lower(end, guest(Math.max(0, this.storage.size - offset)));
+    if (at < stored && !into.add(Kind.data, at, stored - at, host(at + offset), true)) return at;
     const from = at > stored ? at : stored;
-    if (from < end && !into.add(Kind.zero, from, end - from, nowhere)) return from;
+    // The place where the bytes would be: they are part of the file's end.
+    if (from < end && !into.add(Kind.zero, from, end - from, host(from + offset))) return from;
     return end;
   }
 
@@ -61,13 +76,17 @@ export class RawImage implements Image {
 /** Writing a raw image needs no change of any mapping; only the storage is asked for favours. */
 class RawWriter implements ImageWriter {
   private readonly storage: WritableStorage;
+  private readonly window: RawWindow;
 
-  constructor(storage: WritableStorage) {
+  constructor(storage: WritableStorage, window: RawWindow) {
     this.storage = storage;
+    this.window = window;
   }
 
   ensure(at: GuestOffset, end: GuestOffset): Promise<Change> {
-    return Promise.resolve(this.change(at, end, host(at), () => Promise.resolve()));
+    return Promise.resolve(
+      this.change(at, end, host(at + this.window.offset), () => Promise.resolve()),
+    );
   }
 
   async zero(
@@ -76,7 +95,8 @@ class RawWriter implements ImageWriter {
     options: { readonly unmap: boolean },
   ): Promise<Change | undefined> {
     const { storage } = this;
-    if (storage.zero === undefined || !(await storage.zero(at, end - at, options))) {
+    const place = at + this.window.offset;
+    if (storage.zero === undefined || !(await storage.zero(place, end - at, options))) {
       return undefined;
     }
     return this.change(at, end, nowhere, () => Promise.resolve());
@@ -87,23 +107,25 @@ class RawWriter implements ImageWriter {
   }
 
   async resize(size: number, { preallocation = "off" }: ResizeOptions): Promise<void> {
-    const { storage } = this;
-    if (storage.truncate === undefined) {
+    const { storage, window } = this;
+    if (storage.truncate === undefined || window.size !== undefined) {
       throw new PlatterError("E_UNSUPPORTED", `${storage.name}: its size cannot be changed`, {
         file: storage.name,
         field: "size",
         value: size,
+        ...(window.size !== undefined && { qemu: "Cannot resize fixed-size raw disks" }),
       });
     }
     const old = storage.size;
-    if (size < old && preallocation !== "off") {
+    const length = size + window.offset;
+    if (length < old && preallocation !== "off") {
       throw new PlatterError(
         "E_INVALID_ARGUMENT",
         `${storage.name}: preallocation=${preallocation} cannot be used for shrinking`,
         { file: storage.name, field: "preallocation", value: preallocation },
       );
     }
-    await preallocate(storage, old, size, preallocation);
+    await preallocate(storage, old, length, preallocation);
   }
 
   flush(): Promise<void> {

@@ -1,10 +1,13 @@
+import { alignUp } from "../../bytes/index.ts";
 import { PlatterError } from "../../errors.ts";
 import type { Storage, WritableStorage } from "../../storage/index.ts";
 import type { Preallocation } from "../../disk/index.ts";
 import type { Format, FormatCreateOptions, NewImage } from "../format.ts";
+import type { Measurement, MeasureOptions } from "../measure.ts";
 import { fileOptions } from "../file-options.ts";
 import { RawImage } from "./image.ts";
 import { preallocate } from "./preallocate.ts";
+import { rawWindow } from "./window.ts";
 
 const modes: readonly Preallocation[] = ["off", "metadata", "falloc", "full"];
 
@@ -12,8 +15,9 @@ const modes: readonly Preallocation[] = ["off", "metadata", "falloc", "full"];
 export const raw: Format = {
   name: "raw",
   probe: () => 1,
-  open: (storage, { writable }) =>
-    Promise.resolve(new RawImage(checked(storage, writable), writable)),
+  open: async (storage, { writable, runtime = {} }) =>
+    new RawImage(checked(storage, writable), writable, rawWindow(storage, runtime)),
+  runtimeOptions: ["offset", "size"],
   createOptions: [
     {
       name: "preallocation",
@@ -23,6 +27,7 @@ export const raw: Format = {
     },
     ...fileOptions,
   ],
+  measure,
   async create(storage, { size, backing, values = {} }: FormatCreateOptions): Promise<NewImage> {
     if (backing !== undefined) {
       throw new PlatterError(
@@ -58,6 +63,12 @@ export const raw: Format = {
     };
   },
 };
+
+/** A raw image is as large as its disk, whatever is in it. */
+function measure({ size }: MeasureOptions): Promise<Measurement> {
+  const bytes = alignUp(size, 512);
+  return Promise.resolve({ required: bytes, fullyAllocated: bytes });
+}
 
 async function start(storage: WritableStorage, size: number, mode: Preallocation): Promise<void> {
   try {

@@ -1,0 +1,68 @@
+import type { BackingReference, Disk } from "../disk/index.ts";
+import { PlatterError } from "../errors.ts";
+import type { LockMode, Storage } from "../storage/index.ts";
+import type { CommandContext } from "./context.ts";
+
+/** How an image and what is behind it are opened. */
+export interface ImageMode {
+  readonly writable: boolean;
+  /** `qemu-img -U`: others may be writing. */
+  readonly shared: boolean;
+  readonly barriers?: boolean | undefined;
+  /** Past the host's page cache. */
+  readonly direct?: boolean | undefined;
+  /** What others may do with the file of an image of that format. */
+  readonly lock: (format: string, shared: boolean) => LockMode;
+}
+
+/**
+ * Opens what an image names: a file, relative to the image, or `json:` with options. For images that
+ * the user chose to trust.
+ */
+export async function openReference(
+  reference: BackingReference,
+  image: Pick<Storage, "name">,
+  above: readonly Storage[],
+  mode: ImageMode,
+  context: CommandContext,
+): Promise<Storage | Disk> {
+  const { provider } = context;
+  const below = { ...mode, writable: false };
+  if (reference.name.startsWith("json:")) {
+    const [{ parseNodeJson }, { openNodes }] = await Promise.all([
+      import("./node-options.ts"),
+      import("./open-node.ts"),
+    ]);
+    const options = parseNodeJson(reference.name.slice("json:".length));
+    if (reference.format !== undefined) options.set("driver", reference.format);
+    const { disk } = await openNodes(options, below, context, above);
+    return disk;
+  }
+  return provider.open(provider.resolve(reference.name, image.name), {
+    writable: false,
+    lock: "none",
+    ...(mode.direct === true && { direct: true }),
+  });
+}
+
+/** The error for an image that others may be writing and that is to be written. */
+export function sharedWriter(): PlatterError {
+  return new PlatterError(
+    "E_INVALID_ARGUMENT",
+    "An image that is to be written cannot be shared with other writers (force-share, -U).",
+    { field: "force-share", qemu: "force-share=on can only be used with read-only images" },
+  );
+}
+
+/** The error for `aio=native` with the page cache. */
+export function nativeNeedsDirect(): PlatterError {
+  return new PlatterError(
+    "E_INVALID_ARGUMENT",
+    "Native asynchronous I/O works only past the page cache (cache.direct=on, -t none).",
+    {
+      field: "aio",
+      value: "native",
+      qemu: "aio=native was specified, but it requires cache.direct=on, which was not specified.",
+    },
+  );
+}

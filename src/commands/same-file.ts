@@ -1,0 +1,52 @@
+import type { Disk } from "../disk/index.ts";
+import { PlatterError } from "../errors.ts";
+import type { StorageProvider } from "../storage/index.ts";
+import type { CommandContext } from "./context.ts";
+
+/** Writing an image over itself, or over one that it is made of, would destroy it. */
+export async function refuseSameFile(
+  disks: readonly Disk[],
+  target: string,
+  { provider }: CommandContext,
+): Promise<void> {
+  refuseIdentity(disks, await identityOf(target, provider), target);
+}
+
+/** As {@link refuseSameFile}, for a target that is open already. */
+export function refuseSameStorage(disks: readonly Disk[], target: Disk): void {
+  refuseIdentity(disks, target.image.storage.identity, target.name);
+}
+
+function refuseIdentity(
+  disks: readonly Disk[],
+  identity: string | undefined,
+  target: string,
+): void {
+  if (identity === undefined) return;
+  for (const disk of disks) {
+    for (let layer: Disk | undefined = disk; layer !== undefined; layer = layer.backing) {
+      if (layer.image.storage.identity !== identity) continue;
+      throw new PlatterError(
+        "E_SAME_FILE",
+        `${target}: the target is (or is behind) the source ${disk.name}; choose another name`,
+        {
+          file: target,
+          qemu:
+            `${target}: error while converting ${layer.image.format}: Failed to get "write" lock\n` +
+            `Is another process using the image [${target}]?`,
+        },
+      );
+    }
+  }
+}
+
+/** Undefined where there is nothing yet, or nothing that could be opened: creating it will tell. */
+async function identityOf(name: string, provider: StorageProvider): Promise<string | undefined> {
+  try {
+    const storage = await provider.open(name, { writable: false, lock: "none" });
+    await storage.close();
+    return storage.identity;
+  } catch {
+    return undefined;
+  }
+}
