@@ -23,6 +23,7 @@ export class Qcow2Image implements Image {
   readonly format = "qcow2";
   readonly storage: Storage;
   readonly clusterSize: number;
+  readonly subclusterSize: number;
   readonly backing: BackingReference | undefined;
   readonly compression: CompressionType;
   readonly writer: Qcow2Writer | undefined;
@@ -36,6 +37,7 @@ export class Qcow2Image implements Image {
     this.metadata = metadata;
     this.storage = metadata.storage;
     this.clusterSize = metadata.geometry.clusterSize;
+    this.subclusterSize = metadata.geometry.subclusterSize;
     this.backing = backing;
     this.compression = compressionTypes[metadata.header.fields.compression_type]!;
     this.mapping = new Qcow2Mapping(metadata);
@@ -60,7 +62,7 @@ export class Qcow2Image implements Image {
       "lazy-refcounts": (fields.compatible_features & compatible.lazyRefcounts) !== 0n,
       "refcount-bits": this.metadata.geometry.refcountBits,
       corrupt: (fields.incompatible_features & incompatible.corrupt) !== 0n,
-      "extended-l2": false,
+      "extended-l2": this.metadata.geometry.hasSubclusters,
     };
   }
 
