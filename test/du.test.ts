@@ -90,6 +90,15 @@ for (const [host, parent] of [
       }
     });
 
+    it("knows images whose subclusters have places without being allocated", async () => {
+      for (const mode of ["off", "metadata", "falloc", "full"]) {
+        const name = join(directory, `subclusters-${mode}`);
+        const options = `preallocation=${mode},extended_l2=on`;
+        await qemuImg.run(["create", "-q", "-f", "qcow2", "-o", options, name, "64M"]);
+        expect([mode, (await measure(name)).preallocation]).toEqual([mode, mode]);
+      }
+    });
+
     it("says mixed, with shares, when it is", async () => {
       const name = join(directory, "mixed");
       await qemuImg.run(["create", "-q", "-f", "raw", "-o", "preallocation=falloc", name, "32M"]);

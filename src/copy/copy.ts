@@ -140,9 +140,9 @@ class Mover {
     if (bytes === undefined) return this.moveZeros(segment.start, segment.end);
     if (this.options.compress === true) return this.moveCompressed(segment.start, bytes);
     const { target } = this;
-    // In an empty target whole clusters are written: what surrounds the data in them is zeros.
+    // In an empty target whole subclusters are written: what surrounds the data in them is zeros.
     const widens = this.options.targetIsZero === true && this.options.topLayerOnly !== true;
-    const unit = widens ? copyUnit(target) : 1;
+    const unit = widens ? (target.image.subclusterSize ?? copyUnit(target)) : 1;
     let done = 0;
     for (const run of dataRuns(bytes, segment.start, this.sparse)) {
       const start = Math.max(done, alignDown(segment.start + run.start, unit) - segment.start);

@@ -9,7 +9,7 @@ import {
 } from "../bytes/index.ts";
 import type { Codec, Codecs } from "../codec/index.ts";
 import { PlatterError } from "../errors.ts";
-import type { Image, Preallocation, ResizeOptions } from "./image.ts";
+import type { Image, ResizeOptions } from "./image.ts";
 import { Kind, Runs } from "./mapping.ts";
 import { ClusterCache } from "./cluster-cache.ts";
 import { extents, type Extent, type ExtentOptions } from "./extents.ts";
@@ -241,22 +241,24 @@ export class Disk {
     this.unpacked.clear();
     const old = this.size;
     await writer.resize(size, options);
-    if (size > old) await this.zeroGrown(old, options.preallocation ?? "off");
+    if (size > old) await this.zeroGrown(old);
   }
 
   /**
    * Zeroes what would show through in the part of the disk from `old` on: what the cluster that the
    * old end cut through held there in earlier times, and what a longer backing image has.
    */
-  private async zeroGrown(old: number, preallocation: Preallocation): Promise<void> {
+  private async zeroGrown(old: number): Promise<void> {
     const clusterEnd = alignUp(old, this.image.clusterSize);
-    const behind = preallocation === "off" ? (this.backing?.size ?? 0) : 0;
-    const end = Math.min(this.size, Math.max(clusterEnd, behind));
+    const end = Math.min(this.size, Math.max(clusterEnd, this.backing?.size ?? 0));
     const shown: Array<readonly [start: GuestOffset, end: GuestOffset]> = [];
-    for await (const { start, length, zero } of this.extents({ start: old, end })) {
-      if (!zero) shown.push([guest(start), guest(start + length)]);
+    for await (const { start, length, zero, depth } of this.extents({ start: old, end })) {
+      if (zero) continue;
+      // What has been preallocated behind the cluster of the old end shows nothing.
+      const stop = depth > 0 ? start + length : Math.min(start + length, clusterEnd);
+      if (start < stop) shown.push([guest(start), guest(stop)]);
     }
-    for (const [from, to] of shown) await this.zeroRange(from, to, true);
+    for (const [from, to] of shown) await this.zeroRange(from, to, false);
   }
 
   /**
@@ -412,25 +414,24 @@ export class Disk {
   }
 
   /**
-   * The part of [at, end) that can be made zero by whole clusters. A cluster that the range only
-   * touches counts as whole when the rest of it reads as zeros anyway.
+   * The part of [at, end) that can be made zero by whole subclusters. One that the range only touches
+   * counts as whole when the rest of it reads as zeros anyway.
    */
   private async zeroable(
     at: GuestOffset,
     end: GuestOffset,
   ): Promise<{ from: GuestOffset; to: GuestOffset }> {
-    const { clusterSize } = this.image;
-    const head = alignDown(at, clusterSize);
-    const from =
-      head === at || (await this.readsAsZeros(head, at)) ? head : advance(head, clusterSize);
-    const tail = alignDown(end, clusterSize);
+    const { subclusterSize: unit = this.image.clusterSize } = this.image;
+    const head = alignDown(at, unit);
+    const from = head === at || (await this.readsAsZeros(head, at)) ? head : advance(head, unit);
+    const tail = alignDown(end, unit);
     if (tail === end || end === this.size) return { from, to: end };
-    const tailEnd = lower(advance(tail, clusterSize), guest(this.size));
+    const tailEnd = lower(advance(tail, unit), guest(this.size));
     const to = (await this.readsAsZeros(end, tailEnd)) ? tailEnd : tail;
     return to > from ? { from, to } : { from: end, to: end };
   }
 
-  /** Whether the mapping alone says that [at, end), inside one cluster, reads as zeros. */
+  /** Whether the mapping alone says that [at, end), inside one subcluster, reads as zeros. */
   private async readsAsZeros(at: GuestOffset, end: GuestOffset): Promise<boolean> {
     const runs = new Runs(1);
     await this.mapSome(at, end, runs);

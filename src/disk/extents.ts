@@ -104,7 +104,7 @@ async function* walk(layer: Layer, start: number, end: number): AsyncGenerator<E
       const host = runs.host[i]! + (from - runs.guest[i]!);
       switch (runs.kind[i]) {
         case Kind.unallocated:
-          yield* below(layer, from, to);
+          yield* below(layer, from, to, runs.host[i] === nowhere ? undefined : host);
           break;
         case Kind.compressed:
           yield {
@@ -146,11 +146,12 @@ async function* walk(layer: Layer, start: number, end: number): AsyncGenerator<E
   }
 }
 
-/** What the backing chain says of a range that this layer does not have. */
+/** What the backing chain says of a range that this layer has nothing of but perhaps a place at `host`. */
 async function* below(
   { disk, depth, ...rest }: Layer,
   start: number,
   end: number,
+  host: number | undefined,
 ): AsyncGenerator<Extent> {
   const { backing } = disk;
   const shared = Math.max(start, Math.min(end, backing?.size ?? 0));
@@ -166,6 +167,7 @@ async function* below(
     zero: true,
     data: false,
     compressed: false,
+    ...(host !== undefined && { offset: host + (shared - start) }),
     storage: disk.image.storage,
   };
 }

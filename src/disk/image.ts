@@ -26,6 +26,11 @@ export interface Image extends Mapping {
   readonly size: number;
   /** The unit in which the format allocates, in bytes; 1 where it does not allocate. */
   readonly clusterSize: number;
+  /**
+   * The smallest piece of which the format can say on its own whether it is data, zeros or neither;
+   * absent: a cluster.
+   */
+  readonly subclusterSize?: number;
   /** The image behind this one, where the format has such a thing and this image names one. */
   readonly backing: BackingReference | undefined;
   /** How compressed runs are packed. */
@@ -110,9 +115,9 @@ export interface ImageWriter {
    */
   ensureCompressed?(at: GuestOffset, packedLength: number): Promise<Change>;
   /**
-   * Makes whole clusters of [at, end) read as zeros without storing them; `unmap` lets go of their
-   * place, otherwise it is kept. Undefined when the format cannot express it for the cluster at
-   * `at`: write zeros instead.
+   * Makes whole subclusters of [at, end) read as zeros without storing them; `unmap` lets go of the
+   * place of whole clusters, otherwise it is kept. Undefined when the format cannot express it for the
+   * cluster at `at`: write zeros instead.
    */
   zero(
     at: GuestOffset,

@@ -9,7 +9,10 @@ import type { GuestOffset, HostOffset } from "../bytes/index.ts";
 
 /** What a run of guest bytes is. */
 export const Kind = {
-  /** Not in this image: ask the backing disk; zeros where there is none. */
+  /**
+   * Not in this image: ask the backing disk; zeros where there is none. `host` is a preallocated place
+   * for it, or {@link nowhere}.
+   */
   unallocated: 0,
   /** Reads as zeros. `host` is a preallocated place for it, or {@link nowhere}. */
   zero: 1,

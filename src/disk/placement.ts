@@ -69,14 +69,14 @@ export async function walkPlaces(
       const start = Math.max(runs.guest[i]!, at);
       const length = Math.min(runs.guest[i]! + runs.length[i]!, mapped) - start;
       const kind = runs.kind[i];
-      if (kind === Kind.unallocated) piece(Place.none, start, length);
-      else if (kind === Kind.compressed) piece(Place.compressed, start, length);
-      else if (runs.host[i] === nowhere) piece(Place.zero, start, length);
-      else {
+      if (kind === Kind.compressed) piece(Place.compressed, start, length);
+      else if (runs.host[i] === nowhere) {
+        piece(kind === Kind.unallocated ? Place.none : Place.zero, start, length);
+      } else {
         const host = runs.hostOf(i, guest(start));
         allocation.each(host, length, (state, offset, size) => {
           // What is marked as zeros has not been written, whatever lies in its place.
-          const isUsed = kind === Kind.data || state !== HostState.written;
+          const isUsed = kind !== Kind.zero || state !== HostState.written;
           const place = isUsed ? ofState[state] : Place.reserved;
           // Where the file is the disk, a hole is no place that somebody has prepared.
           const isBare = place === Place.hole && disk.image.isTransparent === true;

@@ -15,6 +15,7 @@ import {
   errorOf,
   fileDifference,
   layouts,
+  minExtendedCluster,
   optionString,
   pairwise,
   preallocations,
@@ -56,11 +57,13 @@ const axes = {
   size: ["none", "sector", "small", "tables", "large", "huge"],
   compression: ["zlib", "zstd"],
   lazy: [false, true],
+  extended: [false, true],
 } as const;
 
 const rows = (long ? product(axes) : pairwise(axes)).map((row) => {
   const { clusterSize, preallocation, layout, compression, lazy } = row;
   const newer = layout.compat === "1.1";
+  const extended = row.extended && newer && clusterSize >= minExtendedCluster;
   return {
     clusterSize,
     preallocation,
@@ -73,6 +76,7 @@ const rows = (long ? product(axes) : pairwise(axes)).map((row) => {
       refcount_bits: layout.bits,
       compression_type: newer ? compression : "zlib",
       lazy_refcounts: newer && lazy,
+      ...(extended && { extended_l2: true }),
     } satisfies FormatOptionValues,
   };
 });

@@ -13,6 +13,7 @@ import {
   expectSameView,
   fileDifference,
   layouts,
+  minExtendedCluster,
   optionString,
   pairwise,
   preallocations,
@@ -36,6 +37,7 @@ const axes = {
   layout: layouts,
   preallocation: preallocations,
   compression: ["zlib", "zstd"],
+  extended: [false, true],
 } as const;
 
 /** An image to be made, and what is done with it. */
@@ -45,16 +47,19 @@ interface Subject extends Ground {
 }
 
 const subjects: Subject[] = (inject("effort") > 1 ? product(axes) : pairwise(axes)).map(
-  ({ clusterSize, layout, preallocation, compression }, seed) => {
+  ({ clusterSize, layout, preallocation, compression, ...drawn }, seed) => {
     const version = layout.compat === "1.1" ? 3 : 2;
+    const extended = drawn.extended && version === 3 && clusterSize >= minExtendedCluster;
+    const entrySize = extended ? 16 : 8;
     const values = {
       cluster_size: clusterSize,
       compat: layout.compat,
       refcount_bits: layout.bits,
       preallocation,
       compression_type: version === 3 ? compression : "zlib",
+      ...(extended && { extended_l2: true }),
     };
-    const span = (clusterSize * clusterSize) / 8;
+    const span = (clusterSize * clusterSize) / entrySize;
     const inTwoTables = span + 9 * clusterSize + 3 * 512;
     // What has to be allocated stays small.
     const limit = { off: Infinity, metadata: 1024 * MiB, falloc: 64 * MiB, full: 8 * MiB };
@@ -63,7 +68,7 @@ const subjects: Subject[] = (inject("effort") > 1 ? product(axes) : pairwise(axe
     // Nothing can be compressed into a place that is taken; a refcount of one bit holds one of them.
     if (preallocation === "off") kinds.push("packed", "packed");
     const title = `${optionString(values)} size=${size} seed=${seed}`;
-    return { values, title, clusterSize, size, version, kinds, count: 24, seed };
+    return { values, title, clusterSize, entrySize, size, version, kinds, count: 24, seed };
   },
 );
 

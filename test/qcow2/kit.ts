@@ -20,6 +20,9 @@ export const GiB = 1024 * MiB;
 /** Every cluster size of qcow2. */
 export const clusterSizes = Array.from({ length: 13 }, (_, i) => 512 * 2 ** i);
 
+/** The smallest clusters that may have extended L2 entries: 32 sectors. */
+export const minExtendedCluster = 16 * KiB;
+
 /** Every version and refcount width that QEMU allows together. */
 export const layouts: ReadonlyArray<{ readonly compat: "0.10" | "1.1"; readonly bits: number }> = [
   { compat: "0.10", bits: 16 },

@@ -16,6 +16,8 @@ export interface Step {
 /** What steps are made for. */
 export interface Ground {
   readonly clusterSize: number;
+  /** Bytes of an L2 entry: 16 when it is extended. */
+  readonly entrySize?: 8 | 16;
   readonly size: number;
   readonly version: 2 | 3;
   readonly kinds: ReadonlyArray<Step["kind"]>;
@@ -26,9 +28,10 @@ export interface Ground {
 const sector = 512;
 
 /** Steps around the beginning of the disk, the first L2 table's end, and the end of the disk. */
-export function makeSteps({ clusterSize, size, kinds, count, seed }: Ground): Step[] {
+export function makeSteps(ground: Ground): Step[] {
+  const { clusterSize, entrySize = 8, size, kinds, count, seed } = ground;
   const next = generator(seed);
-  const span = (clusterSize * clusterSize) / 8;
+  const span = (clusterSize * clusterSize) / entrySize;
   const clusters = Math.floor(size / clusterSize);
   const centres = [4, Math.min(span / clusterSize, clusters - 4), clusters - 4];
   // Compressed clusters cannot replace others in QEMU: they get places that nothing has had.

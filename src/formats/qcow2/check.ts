@@ -15,6 +15,7 @@ import { entrySize } from "./geometry.ts";
 import { lowerOf, upperOf } from "./l2-table.ts";
 import type { Metadata } from "./metadata.ts";
 import { ReferenceCounts } from "./reference-counts.ts";
+import { allocatedSubclusters, isInvalid, zeroSubclusters } from "./subclusters.ts";
 import type { Table } from "./tables.ts";
 
 /** Problems that are described; the others are only counted. */
@@ -136,15 +137,17 @@ export class Checker {
 
   private countL2Table(table: Table, tableStart: number): void {
     const { geometry } = this.metadata;
-    const { clusterSize, clusterBits, l2Entries } = geometry;
+    const { clusterSize, clusterBits, l2Entries, hasSubclusters } = geometry;
     let next = 0;
     for (let index = 0; index < l2Entries; index++) {
       const upper = upperOf(table, index);
       const lower = lowerOf(table, index);
-      if (upper === 0 && lower === 0) continue;
+      const zeros = hasSubclusters ? zeroSubclusters(table, index) : 0;
+      const data = hasSubclusters ? allocatedSubclusters(table, index) : 0;
+      if (upper === 0 && lower === 0 && data === 0) continue;
       const start = tableStart + index * clusterSize;
       const guest = { start, end: start + clusterSize };
-      const place = { hostOffset: table.offset + index * entrySize, guest };
+      const place = { hostOffset: table.offset + index * table.entrySize, guest };
       if ((upper & compressedBit) !== 0) {
         const { offset, length } = decodeCompressed(upper, lower, clusterBits);
         if ((upper & copiedBit) !== 0) {
@@ -155,6 +158,16 @@ export class Checker {
               `clusters`,
             ...place,
           });
+        }
+        if (zeros !== 0 || data !== 0) {
+          this.report({
+            kind: "error",
+            message:
+              `ERROR compressed cluster ${index} with non-zero subcluster allocation bitmap, ` +
+              `entry=0x${hex(entry64((upper & ~copiedBit) >>> 0, lower))}`,
+            ...place,
+          });
+          continue;
         }
         const sector = offset - (offset % 512);
         this.refer(sector, offset + length - sector, guest);
@@ -172,6 +185,16 @@ export class Checker {
         });
       }
       const host = hostOffset(upper, lower);
+      if (isInvalid(host !== 0, zeros, data)) {
+        this.report({
+          kind: "error",
+          message:
+            host === 0
+              ? "ERROR: Unallocated cluster has non-zero subcluster allocation map"
+              : `ERROR offset=${hex(host)}: Allocated cluster has corrupted subcluster allocation bitmap`,
+          ...place,
+        });
+      }
       if (host === 0) continue;
       this.clusters.allocated++;
       if (next !== 0 && host !== next) this.clusters.fragmented++;
@@ -180,7 +203,7 @@ export class Checker {
       if (host % clusterSize !== 0) {
         this.report({
           kind: "error",
-          message: this.unaligned(host, (lower & zeroBit) !== 0),
+          message: this.unaligned(host, hasSubclusters ? data === 0 : (lower & zeroBit) !== 0),
           ...place,
         });
       }
@@ -189,8 +212,8 @@ export class Checker {
 
   private unaligned(host: number, zero: boolean): string {
     return zero
-      ? `ERROR: Preallocated zero cluster is not properly aligned: offset=${hex(host)}`
-      : `ERROR offset=${hex(host)}: Cluster is not properly aligned; L2 entry corrupted.`;
+      ? `ERROR offset=${hex(host)}: Preallocated cluster is not properly aligned; L2 entry corrupted.`
+      : `ERROR offset=${hex(host)}: Data cluster is not properly aligned; L2 entry corrupted.`;
   }
 
   private countRefcountBlocks(): void {
@@ -305,7 +328,7 @@ export class Checker {
         message:
           `ERROR OFLAG_COPIED data cluster: l2_entry=${hex(entry64(upper, lower))} ` +
           `refcount=${count}`,
-        hostOffset: table.offset + index * entrySize,
+        hostOffset: table.offset + index * table.entrySize,
         guest: { start, end: start + clusterSize },
       });
     }

@@ -5,7 +5,7 @@ import type { WritableStorage } from "../../storage/index.ts";
 import type { FormatCreateOptions, NewImage } from "../format.ts";
 import { ExtensionType, type Extension } from "./extensions.ts";
 import { compatible, incompatible } from "./features.ts";
-import { Geometry, entrySize, maxL1Bytes } from "./geometry.ts";
+import { entrySize, maxL1Bytes, type Geometry } from "./geometry.ts";
 import {
   compressionTypes,
   encodeHeader,
@@ -16,7 +16,7 @@ import {
 } from "./header.ts";
 import { Qcow2Image } from "./image.ts";
 import { L1Table } from "./l1-table.ts";
-import { Metadata, WritableMetadata } from "./metadata.ts";
+import { Metadata, WritableMetadata, geometryOf } from "./metadata.ts";
 import { checkCreateOptions, type Qcow2CreateOptions } from "./options.ts";
 import { resize } from "./resize.ts";
 
@@ -30,9 +30,9 @@ export async function create(
   options: FormatCreateOptions,
 ): Promise<NewImage> {
   const checked = checkCreateOptions(options, storage.name);
-  const geometry = new Geometry(checked.clusterBits, checked.refcountOrder);
-  refuseTooLarge(checked.size, geometry, storage.name);
   const header = newHeader(checked, options.backing);
+  const geometry = geometryOf(header.fields);
+  refuseTooLarge(checked.size, geometry, storage.name);
   // Finds out now whether everything fits into the first cluster.
   encodeHeader(header, storage.name);
   await storage.write(0, encodeHeader(placeholder(header), storage.name));
@@ -71,8 +71,7 @@ async function firstClusters(
 }
 
 function newHeader(options: Qcow2CreateOptions, backing: BackingReference | undefined): Header {
-  const { version, clusterBits, refcountOrder, compression, lazyRefcounts } = options;
-  const { clusterSize } = new Geometry(clusterBits, refcountOrder);
+  const { version, clusterBits, refcountOrder, compression, lazyRefcounts, extendedL2 } = options;
   const format = backing?.format;
   const extensions: Extension[] =
     format === undefined
@@ -89,11 +88,13 @@ function newHeader(options: Qcow2CreateOptions, backing: BackingReference | unde
       crypt_method: 0,
       l1_size: 0,
       l1_table_offset: 0n,
-      refcount_table_offset: BigInt(clusterSize),
+      refcount_table_offset: BigInt(2 ** clusterBits),
       refcount_table_clusters: 1,
       nb_snapshots: 0,
       snapshots_offset: 0n,
-      incompatible_features: compression === "zlib" ? 0n : incompatible.compression,
+      incompatible_features:
+        (compression === "zlib" ? 0n : incompatible.compression) |
+        (extendedL2 ? incompatible.extendedL2 : 0n),
       compatible_features: lazyRefcounts ? compatible.lazyRefcounts : 0n,
       autoclear_features: 0n,
       refcount_order: refcountOrder,

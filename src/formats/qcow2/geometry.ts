@@ -3,6 +3,12 @@ import { divideUp } from "../../bytes/index.ts";
 /** Bytes of an entry of the L1 table and the refcount table, and of a standard L2 entry. */
 export const entrySize = 8;
 
+/** Bytes of an extended L2 entry: a standard one, and a bitmap of its subclusters. */
+const extendedEntrySize = 16;
+
+/** Subclusters of a cluster in an image with extended L2 entries. */
+export const subclustersPerCluster = 32;
+
 /** QEMU's limit for the L1 table: 32 MiB. */
 export const maxL1Bytes = 32 * 1024 * 1024;
 
@@ -13,13 +19,19 @@ export const maxRefcountTableBytes = 8 * 1024 * 1024;
 const qemuL2Cache = 32 * 1024 * 1024;
 
 /**
- * The sizes that follow from a header's `cluster_bits` and `refcount_order`. Everything else in the
- * format is counted in them (specification, "General", "Host cluster management", "Cluster
- * mapping").
+ * The sizes that follow from a header's `cluster_bits` and `refcount_order` and from whether it has
+ * extended L2 entries. Everything else in the format is counted in them (specification, "General",
+ * "Host cluster management", "Cluster mapping", "Extended L2 Entries").
  */
 export class Geometry {
   readonly clusterBits: number;
   readonly clusterSize: number;
+  /** Whether L2 entries say of each of 32 subclusters whether it is data, zeros or neither. */
+  readonly hasSubclusters: boolean;
+  /** The smallest piece of which an L2 entry can say what it is: a whole cluster unless extended. */
+  readonly subclusterSize: number;
+  /** Bytes of an L2 entry. */
+  readonly l2EntrySize: number;
   /** Entries of an L2 table, which is one cluster. */
   readonly l2Entries: number;
   /** Guest bytes that one L2 table maps. */
@@ -32,10 +44,13 @@ export class Geometry {
   /** Largest refcount that can be stored; 2^53 − 1 stands for anything beyond. */
   readonly maxRefcount: number;
 
-  constructor(clusterBits: number, refcountOrder: number) {
+  constructor(clusterBits: number, refcountOrder: number, extendedL2 = false) {
     this.clusterBits = clusterBits;
     this.clusterSize = 2 ** clusterBits;
-    this.l2Entries = this.clusterSize / entrySize;
+    this.hasSubclusters = extendedL2;
+    this.subclusterSize = extendedL2 ? this.clusterSize / subclustersPerCluster : this.clusterSize;
+    this.l2EntrySize = extendedL2 ? extendedEntrySize : entrySize;
+    this.l2Entries = this.clusterSize / this.l2EntrySize;
     this.l2Span = this.l2Entries * this.clusterSize;
     this.refcountOrder = refcountOrder;
     this.refcountBits = 2 ** refcountOrder;
@@ -55,8 +70,7 @@ export class Geometry {
    */
   sliceEntries(size: number): number {
     const tables = this.l1Entries(size) * this.clusterSize;
-    return (
-      (tables <= qemuL2Cache ? this.clusterSize : Math.min(this.clusterSize, 4096)) / entrySize
-    );
+    const slice = tables <= qemuL2Cache ? this.clusterSize : Math.min(this.clusterSize, 4096);
+    return slice / this.l2EntrySize;
   }
 }

@@ -10,6 +10,7 @@ import {
   knownFeatures,
   unfinishedName,
 } from "./features.ts";
+import { subclustersPerCluster } from "./geometry.ts";
 import { invalid } from "./invalid.ts";
 
 /** "QFI\xfb". */
@@ -136,6 +137,7 @@ export function decodeHeader(bytes: Uint8Array, file: string): Header {
     file,
   );
   refuseUnknownFeatures(fields, extensions, file);
+  refuseSmallSubclusters(fields, file);
   if (fields.refcount_order > 6) {
     throw invalid(
       file,
@@ -191,6 +193,17 @@ function refuseUnknownFeatures(
       ...(unfinished && { advice: "its writer was interrupted; make the image again" }),
     },
   );
+}
+
+/** A subcluster has at least a sector. */
+function refuseSmallSubclusters(fields: HeaderFields, file: string): void {
+  if ((fields.incompatible_features & incompatible.extendedL2) === 0n) return;
+  const size = 2 ** fields.cluster_bits / subclustersPerCluster;
+  if (size >= 512) return;
+  throw invalid(file, "E_UNSUPPORTED_FEATURE", `Unsupported subcluster size: ${size}`, {
+    field: "cluster_bits",
+    value: fields.cluster_bits,
+  });
 }
 
 function validateCompression(fields: HeaderFields, file: string): void {

@@ -25,6 +25,7 @@ export class Qcow2Image implements Image {
   readonly format = "qcow2";
   readonly storage: Storage;
   readonly clusterSize: number;
+  readonly subclusterSize: number;
   readonly backing: BackingReference | undefined;
   readonly compression: CompressionType;
   readonly writer: Qcow2Writer | undefined;
@@ -41,6 +42,7 @@ export class Qcow2Image implements Image {
     this.metadata = metadata;
     this.storage = metadata.storage;
     this.clusterSize = metadata.geometry.clusterSize;
+    this.subclusterSize = metadata.geometry.subclusterSize;
     this.backing = backing;
     this.compression = compressionTypes[metadata.header.fields.compression_type]!;
     this.mapping = new Qcow2Mapping(metadata);
@@ -66,7 +68,7 @@ export class Qcow2Image implements Image {
       ...this.loadedBitmaps?.details,
       "refcount-bits": this.metadata.geometry.refcountBits,
       corrupt: (fields.incompatible_features & incompatible.corrupt) !== 0n,
-      "extended-l2": false,
+      "extended-l2": this.metadata.geometry.hasSubclusters,
     };
   }
 

@@ -13,11 +13,11 @@ import type { Table, TableCache } from "./tables.ts";
 
 /** The upper 32 bits of L2 entry `index`. */
 export const upperOf = (table: Table, index: number): number =>
-  table.view.getUint32(index * entrySize);
+  table.view.getUint32(index * table.entrySize);
 
 /** The lower 32 bits of L2 entry `index`. */
 export const lowerOf = (table: Table, index: number): number =>
-  table.view.getUint32(index * entrySize + 4);
+  table.view.getUint32(index * table.entrySize + 4);
 
 /** Offset of the host cluster that a standard entry names; 0 for none or a compressed one. */
 export function hostClusterOf(table: Table, index: number): HostOffset {
@@ -29,19 +29,21 @@ export function hostClusterOf(table: Table, index: number): HostOffset {
 export const isCompressed = (table: Table, index: number): boolean =>
   (upperOf(table, index) & compressedBit) !== 0;
 
-/** Whether the entry reads as zeros by its zero flag. */
+/** Whether the entry reads as zeros by its zero flag, which extended entries do not have. */
 export const isZeroFlagged = (table: Table, index: number): boolean =>
-  !isCompressed(table, index) && (lowerOf(table, index) & zeroBit) !== 0;
+  table.entrySize === entrySize &&
+  !isCompressed(table, index) &&
+  (lowerOf(table, index) & zeroBit) !== 0;
 
 /** Whether the entry has a host cluster of its own, which may be overwritten. */
 export const isOwned = (table: Table, index: number): boolean =>
   (upperOf(table, index) & copiedBit) !== 0 && hostClusterOf(table, index) !== 0;
 
-/** Whether the entry is neither data, nor compressed, nor flagged as zero. */
+/** Whether the entry is neither compressed, nor has a host cluster, nor is flagged as zero. */
 export const isUnallocated = (table: Table, index: number): boolean =>
   !isCompressed(table, index) && hostClusterOf(table, index) === 0 && !isZeroFlagged(table, index);
 
-/** Stores an entry. */
+/** Stores an entry; the bitmap of an extended one stays as it is (see `subclusters.ts`). */
 export function setEntry(
   cache: TableCache,
   table: Table,
@@ -49,10 +51,10 @@ export function setEntry(
   upper: number,
   lower: number,
 ): void {
-  const at = index * entrySize;
+  const at = index * table.entrySize;
   table.view.setUint32(at, upper);
   table.view.setUint32(at + 4, lower);
-  cache.touch(table, at, at + entrySize);
+  cache.touch(table, at, at + 8);
 }
 
 /** Points an entry at a host cluster of its own. */

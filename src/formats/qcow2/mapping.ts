@@ -3,7 +3,14 @@ import { Kind, nowhere, type Mapping, type Runs } from "../../disk/index.ts";
 import { copiedBit, compressedBit, decodeCompressed, hostOffset, zeroBit } from "./entries.ts";
 import { entrySize } from "./geometry.ts";
 import { invalid } from "./invalid.ts";
+import { lowerOf, upperOf } from "./l2-table.ts";
 import type { Metadata } from "./metadata.ts";
+import {
+  allocatedSubclusters,
+  invalidSubclusters,
+  isInvalid,
+  zeroSubclusters,
+} from "./subclusters.ts";
 import type { Table } from "./tables.ts";
 
 /** Where guest bytes are, from the active L1 table and the L2 tables (specification, "Cluster mapping"). */
@@ -28,7 +35,10 @@ export class Qcow2Mapping implements Mapping {
       }
       const table = l2.get(offset);
       if (table === undefined) return position;
-      position = this.mapTable(table, l1.isCopied(index), position, tableEnd, into);
+      const own = l1.isCopied(index);
+      position = geometry.hasSubclusters
+        ? this.mapExtended(table, own, position, tableEnd, into)
+        : this.mapTable(table, own, position, tableEnd, into);
       if (position < tableEnd) return position;
     }
     return position;
@@ -90,13 +100,62 @@ export class Qcow2Mapping implements Mapping {
     return position;
   }
 
+  /** As {@link Qcow2Mapping.mapTable}, for extended entries: a cluster may be of several kinds. */
+  private mapExtended(
+    table: Table,
+    own: boolean,
+    at: GuestOffset,
+    end: GuestOffset,
+    into: Runs,
+  ): GuestOffset {
+    const { clusterSize, subclusterSize, l2Entries, clusterBits } = this.metadata.geometry;
+    let position = at;
+    let index = Math.floor(position / clusterSize) % l2Entries;
+    while (position < end) {
+      const inside = position % clusterSize;
+      const start = advance(position, -inside);
+      const stop = lower(end, advance(start, clusterSize));
+      const upperBits = upperOf(table, index);
+      const lowerBits = lowerOf(table, index);
+      if ((upperBits & compressedBit) !== 0) {
+        const { offset, length } = decodeCompressed(upperBits, lowerBits, clusterBits);
+        if (!into.add(Kind.compressed, start, clusterSize, offset, false, length)) return position;
+        position = stop;
+        index++;
+        continue;
+      }
+      const host = hostOffset(upperBits, lowerBits);
+      if (host % clusterSize !== 0) throw this.unaligned(host, table, index);
+      const zeros = zeroSubclusters(table, index);
+      const allocated = allocatedSubclusters(table, index);
+      if (isInvalid(host !== 0, zeros, allocated))
+        throw invalidSubclusters(this.metadata.storage.name, table, index);
+      const inPlace = own && (upperBits & copiedBit) !== 0;
+      let subcluster = Math.floor(inside / subclusterSize);
+      while (position < stop) {
+        const kind = subclusterKind(subcluster, zeros, allocated);
+        subcluster++;
+        while (subcluster < 32 && subclusterKind(subcluster, zeros, allocated) === kind) {
+          subcluster++;
+        }
+        const next = lower(stop, advance(start, subcluster * subclusterSize));
+        const place = host === 0 ? nowhere : advance(host, position - start);
+        const mayOverwrite = inPlace && kind !== Kind.unallocated;
+        if (!into.add(kind, position, next - position, place, mayOverwrite)) return position;
+        position = next;
+      }
+      index++;
+    }
+    return position;
+  }
+
   private unaligned(host: HostOffset, table: Table, index: number): Error {
     const text =
       `Cluster allocation offset 0x${host.toString(16)} unaligned ` +
       `(L2 offset: 0x${table.offset.toString(16)}, L2 index: 0x${index.toString(16)})`;
     return invalid(this.metadata.storage.name, "E_CORRUPT", text, {
       field: "L2 entry",
-      offset: table.offset + index * entrySize,
+      offset: table.offset + index * table.entrySize,
       advice: `run "qemu-img check" on the image`,
     });
   }
@@ -107,8 +166,14 @@ export class Qcow2Mapping implements Mapping {
       `(L2 offset: 0x${table.offset.toString(16)}, L2 index: 0x${index.toString(16)})`;
     return invalid(this.metadata.storage.name, "E_CORRUPT", text, {
       field: "L2 entry",
-      offset: table.offset + index * entrySize,
+      offset: table.offset + index * table.entrySize,
       advice: `run "qemu-img check" on the image`,
     });
   }
+}
+
+/** What subcluster number `n` is, by the words of its entry's bitmap. */
+function subclusterKind(n: number, zeros: number, allocated: number): Kind {
+  if (((zeros >>> n) & 1) !== 0) return Kind.zero;
+  return ((allocated >>> n) & 1) !== 0 ? Kind.data : Kind.unallocated;
 }

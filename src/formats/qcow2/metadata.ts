@@ -1,6 +1,7 @@
 import { host, type HostOffset } from "../../bytes/index.ts";
 import type { Storage, WritableStorage } from "../../storage/index.ts";
 import { Allocator } from "./allocator.ts";
+import { incompatible } from "./features.ts";
 import { Geometry, entrySize } from "./geometry.ts";
 import type { Extension } from "./extensions.ts";
 import { encodeHeader, headerStructure, type Header, type HeaderFields } from "./header.ts";
@@ -34,11 +35,12 @@ export class Metadata {
   constructor(storage: Storage, header: Header, l1: L1Table, options: MetadataOptions = {}) {
     this.storage = storage;
     this.header = header;
-    this.geometry = new Geometry(header.fields.cluster_bits, header.fields.refcount_order);
+    this.geometry = geometryOf(header.fields);
     this.l1 = l1;
     this.options = options;
     const budget = options.l2Budget ?? defaultL2Budget;
-    this.l2 = new TableCache(storage, this.geometry.clusterSize, budget, "L2 table");
+    const { clusterSize, l2EntrySize } = this.geometry;
+    this.l2 = new TableCache(storage, clusterSize, budget, "L2 table", l2EntrySize);
   }
 
   /** Reads what is needed to map guest offsets, and checks it against limits and the file. */
@@ -48,7 +50,7 @@ export class Metadata {
     options: MetadataOptions = {},
   ): Promise<Metadata> {
     const { fields } = header;
-    const geometry = new Geometry(fields.cluster_bits, fields.refcount_order);
+    const geometry = geometryOf(fields);
     const file = storage.name;
     const size = exact(fields, "size", file);
     exact(fields, "refcount_table_offset", file);
@@ -200,6 +202,14 @@ export class WritableMetadata extends Metadata {
     this.refcounts.dirtyEntries.clear();
     await this.writeBack.barrier();
   }
+}
+
+/** The sizes that a header implies. */
+export function geometryOf(
+  fields: Pick<HeaderFields, "cluster_bits" | "refcount_order" | "incompatible_features">,
+): Geometry {
+  const extendedL2 = (fields.incompatible_features & incompatible.extendedL2) !== 0n;
+  return new Geometry(fields.cluster_bits, fields.refcount_order, extendedL2);
 }
 
 /** A 64-bit field as a number; `E_LIMIT` when it cannot be held exactly. */

@@ -95,7 +95,6 @@ function refuseUnsupported({ fields }: Header, file: string): void {
   const has = (mask: bigint) => (fields.incompatible_features & mask) !== 0n;
   const unsupported: ReadonlyArray<readonly [field: string, text: string, present: boolean]> = [
     ["incompatible_features", "external data file", has(incompatible.dataFile)],
-    ["incompatible_features", "extended L2 entries", has(incompatible.extendedL2)],
     ["crypt_method", "encryption", fields.crypt_method !== 0],
     ["nb_snapshots", "internal snapshots", fields.nb_snapshots !== 0],
   ];

@@ -3,6 +3,7 @@ import type { CompressionType } from "../../codec/index.ts";
 import { PlatterError } from "../../errors.ts";
 import type { FormatCreateOptions, FormatOption } from "../format.ts";
 import { fileOptions } from "../file-options.ts";
+import { subclustersPerCluster } from "./geometry.ts";
 import { compressionTypes } from "./header.ts";
 
 /** The creation options of qcow2 in the order in which QEMU prints them. */
@@ -32,7 +33,10 @@ export const createOptions: readonly FormatOption[] = [
 ];
 
 /** Options that QEMU knows and we do not support yet: refused by name rather than ignored. */
-const unsupported = ["data_file", "data_file_raw", "encryption", "extended_l2"];
+const unsupported = ["data_file", "data_file_raw", "encryption"];
+
+/** A subcluster is at least a sector. */
+const minExtendedCluster = 512 * subclustersPerCluster;
 
 /** What a new qcow2 image shall be, checked. */
 export interface Qcow2CreateOptions {
@@ -42,6 +46,7 @@ export interface Qcow2CreateOptions {
   readonly refcountOrder: number;
   readonly compression: CompressionType;
   readonly lazyRefcounts: boolean;
+  readonly extendedL2: boolean;
   readonly preallocation: Preallocation;
 }
 
@@ -90,17 +95,27 @@ export function checkCreateOptions(
   const compression = oneOf(values["compression_type"] ?? "zlib", compressionTypes, () =>
     refuse("compression_type", notAccepted("compression-type", values["compression_type"])),
   );
+  const extendedL2 = values["extended_l2"] === true;
+  const newer = "compatibility level 1.1 and above (use version=v3 or greater)";
+  if (extendedL2 && version < 3) {
+    throw refuse("extended_l2", `Extended L2 entries are only supported with ${newer}`);
+  }
   if (!Number.isInteger(clusterBits) || clusterBits < 9 || clusterBits > 21) {
     throw refuse("cluster_size", "Cluster size must be a power of two between 512 and 2048k");
   }
-  if (preallocation !== "off" && backing !== undefined) {
+  if (extendedL2 && clusterSize < minExtendedCluster) {
+    throw refuse(
+      "extended_l2",
+      `Extended L2 entries are only supported with cluster sizes of at least ${minExtendedCluster} bytes`,
+    );
+  }
+  if (preallocation !== "off" && backing !== undefined && !extendedL2) {
     throw refuse(
       "preallocation",
       "Backing file and preallocation can only be used at the same time if extended_l2 is on",
     );
   }
   const lazyRefcounts = values["lazy_refcounts"] === true;
-  const newer = "compatibility level 1.1 and above (use version=v3 or greater)";
   if (version < 3 && lazyRefcounts) {
     throw refuse("lazy_refcounts", `Lazy refcounts only supported with ${newer}`);
   }
@@ -122,7 +137,16 @@ export function checkCreateOptions(
   if (version < 3 && compression !== "zlib") {
     throw refuse("compression_type", `Non-zlib compression type is only supported with ${newer}`);
   }
-  return { size, version, clusterBits, refcountOrder, compression, lazyRefcounts, preallocation };
+  return {
+    size,
+    version,
+    clusterBits,
+    refcountOrder,
+    compression,
+    lazyRefcounts,
+    extendedL2,
+    preallocation,
+  };
 }
 
 const notAccepted = (name: string, value: unknown): string =>

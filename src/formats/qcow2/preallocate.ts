@@ -30,9 +30,10 @@ export async function preallocateMetadata(
       at,
       lower(guest(to), advance(at, requestLimit(geometry.clusterSize))),
     );
-    await link(metadata, links, () => () => undefined);
+    await link(metadata, links, undefined, () => () => undefined);
     await clearStale(metadata, place, alignUp(end - at, geometry.clusterSize));
-    fileEnd = Math.max(fileEnd, place + alignUp(end - at, geometry.clusterSize));
+    // As far as QEMU copies on writing a part of the last cluster.
+    fileEnd = Math.max(fileEnd, place + alignUp(end - at, geometry.subclusterSize));
     at = end;
     if (!l2.crowded) continue;
     // No entry may be seen that points past the end of the file.

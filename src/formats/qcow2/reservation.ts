@@ -2,18 +2,31 @@ import {
   advance,
   alignDown,
   alignUp,
+  divideUp,
   lower,
   type GuestOffset,
   type HostOffset,
 } from "../../bytes/index.ts";
 import { nowhere, type Edge } from "../../disk/index.ts";
-import { hostClusterOf, isOwned, isZeroFlagged, setOwned } from "./l2-table.ts";
+import type { Geometry } from "./geometry.ts";
+import { hostClusterOf, isCompressed, isOwned, isZeroFlagged, setOwned } from "./l2-table.ts";
 import type { WritableMetadata } from "./metadata.ts";
+import {
+  allocatedSubclusters,
+  endOfSubclusters,
+  firstSubcluster,
+  refuseInvalid,
+  setSubclusters,
+  subclusterMask,
+  zeroSubclusters,
+} from "./subclusters.ts";
 import type { Table } from "./tables.ts";
 
 /** Consecutive entries of one L2 table that will point at consecutive host clusters. */
 export interface Link {
   readonly l2Offset: HostOffset;
+  /** Guest offset of the first cluster. */
+  readonly start: GuestOffset;
   readonly index: number;
   readonly count: number;
   /** Host offset of the first cluster. */
@@ -102,7 +115,8 @@ async function nextLink(
   const index = Math.floor(at / clusterSize) % l2Entries;
   const wanted = (alignUp(end, clusterSize) - alignDown(at, clusterSize)) / clusterSize;
   const limit = Math.min(wanted, sliceEntries - (index % sliceEntries));
-  const common = { l2Offset: table.offset, index };
+  const common = { l2Offset: table.offset, start: alignDown(at, clusterSize), index };
+  if (geometry.hasSubclusters) refuseInvalid(metadata.storage.name, table, index, limit);
   let count = 1;
   if (isOwned(table, index)) {
     const host = hostClusterOf(table, index);
@@ -131,49 +145,101 @@ async function edgesOf(
   end: GuestOffset,
   links: readonly Link[],
 ): Promise<Edge[]> {
-  const { clusterSize } = metadata.geometry;
+  const { geometry, l2 } = metadata;
   const edges: Edge[] = [];
   const first = links[0]!;
   const last = links.at(-1)!;
-  const head = alignDown(at, clusterSize);
-  const tail = alignUp(end, clusterSize);
-  if (head < at && (await needsFilling(metadata, first, 0))) edges.push({ start: head, end: at });
-  if (end < tail && (await needsFilling(metadata, last, last.count - 1))) {
-    edges.push({ start: end, end: tail });
+  const head = alignDown(at, geometry.clusterSize);
+  if (head < at) {
+    const filled = filledPart(geometry, await l2.load(first.l2Offset), first.index, first.kept, at);
+    const start = advance(head, filled.from);
+    if (start < at) edges.push({ start, end: at });
+  }
+  const tail = alignUp(end, geometry.clusterSize);
+  if (end < tail) {
+    const index = last.index + last.count - 1;
+    const lastByte = advance(end, -1);
+    const filled = filledPart(geometry, await l2.load(last.l2Offset), index, last.kept, lastByte);
+    const stop = advance(alignDown(end, geometry.clusterSize), filled.to);
+    if (end < stop) edges.push({ start: end, end: stop });
   }
   return edges;
 }
 
-/** New clusters hold nothing yet, and the bytes of a zero-flagged one are not what the guest sees. */
-async function needsFilling(
-  metadata: WritableMetadata,
-  { kept, l2Offset, index }: Link,
-  at: number,
-): Promise<boolean> {
-  if (!kept) return true;
-  return isZeroFlagged(await metadata.l2.load(l2Offset), index + at);
+/**
+ * The bytes [from, to) of a cluster that have to be filled when the byte at `at` in it is written and
+ * the entry changes from what it is; `kept` tells whether the cluster keeps its place. An empty range
+ * where the place holds what the guest sees.
+ */
+function filledPart(
+  { clusterSize, subclusterSize, hasSubclusters }: Geometry,
+  table: Table,
+  index: number,
+  kept: boolean,
+  at: GuestOffset,
+): { readonly from: number; readonly to: number } {
+  const inside = at % clusterSize;
+  if (!hasSubclusters) {
+    // New clusters hold nothing yet, and the bytes of a zero-flagged one are not what the guest sees.
+    if (kept && !isZeroFlagged(table, index)) return { from: inside, to: inside };
+    return { from: 0, to: clusterSize };
+  }
+  if (isCompressed(table, index)) return { from: 0, to: clusterSize };
+  const allocated = allocatedSubclusters(table, index);
+  const touched = Math.floor(inside / subclusterSize);
+  if (kept && (allocated & subclusterMask(touched, touched + 1)) !== 0) {
+    return { from: inside, to: inside };
+  }
+  // What else is data in a cluster that moves has to come along, and all between it and the write.
+  const others = kept ? 0 : allocated;
+  return {
+    from: Math.min(touched, firstSubcluster(others)) * subclusterSize,
+    to: Math.max(touched + 1, endOfSubclusters(others)) * subclusterSize,
+  };
 }
 
 /**
- * Points the L2 entries at their clusters. `replacing` is called when a table is about to change, and
- * the function it returns is told, without anybody else getting a turn, of each entry whose old
- * reference goes, before it goes.
+ * Points the L2 entries at their clusters. `written` is the guest range that holds what the guest is to
+ * see there; without, extended entries get a place and no subcluster in it. `replacing` is called when a
+ * table is about to change, and the function it returns is told, without anybody else getting a turn,
+ * of each entry whose old reference goes, before it goes.
  */
 export async function link(
   metadata: WritableMetadata,
   links: readonly Link[],
+  written: Edge | undefined,
   replacing: () => (table: Table, index: number) => void,
 ): Promise<void> {
-  const { clusterSize } = metadata.geometry;
-  for (const { l2Offset, index, count, host, kept } of links) {
-    const table = await metadata.l2.load(l2Offset);
+  const { geometry, l2 } = metadata;
+  const { clusterSize, hasSubclusters } = geometry;
+  for (const { l2Offset, start, index, count, host, kept } of links) {
+    const table = await l2.load(l2Offset);
     const replaced = replacing();
     for (let i = 0; i < count; i++) {
-      if (kept && !isZeroFlagged(table, index + i)) continue;
+      if (kept && !hasSubclusters && !isZeroFlagged(table, index + i)) continue;
       if (!kept) replaced(table, index + i);
-      setOwned(metadata.l2, table, index + i, advance(host, i * clusterSize));
+      setOwned(l2, table, index + i, advance(host, i * clusterSize));
+      if (hasSubclusters && written !== undefined) {
+        markWritten(metadata, table, index + i, advance(start, i * clusterSize), written);
+      }
     }
   }
+}
+
+/** Makes data of the subclusters of the cluster at `start` that the range `written` has parts in. */
+function markWritten(
+  { geometry, l2 }: WritableMetadata,
+  table: Table,
+  index: number,
+  start: GuestOffset,
+  written: Edge,
+): void {
+  const { clusterSize, subclusterSize } = geometry;
+  const from = Math.max(0, written.start - start);
+  const to = Math.min(clusterSize, written.end - start);
+  const mask = subclusterMask(Math.floor(from / subclusterSize), divideUp(to, subclusterSize));
+  const zeros = zeroSubclusters(table, index) & ~mask;
+  setSubclusters(l2, table, index, zeros, allocatedSubclusters(table, index) | mask);
 }
 
 /** Takes back the clusters of a reservation that is not going to be used. */

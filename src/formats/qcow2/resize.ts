@@ -3,6 +3,7 @@ import type { Preallocation, ResizeOptions } from "../../disk/index.ts";
 import { PlatterError } from "../../errors.ts";
 import { entrySize, maxL1Bytes } from "./geometry.ts";
 import { referenced, setEntry } from "./l2-table.ts";
+import { setSubclusters } from "./subclusters.ts";
 import type { WritableMetadata } from "./metadata.ts";
 import { lastUsedCluster, preallocateData, preallocateMetadata } from "./preallocate.ts";
 
@@ -76,6 +77,7 @@ async function shrink(
       const range = referenced(table, index, geometry);
       if (range !== undefined) writeBack.releaseLater({ ...range, punch: true, ready });
       setEntry(l2, table, index, 0, 0);
+      if (geometry.hasSubclusters) setSubclusters(l2, table, index, 0, 0);
     }
     if (!whole) continue;
     l1.clear(i);

@@ -9,6 +9,8 @@ export class Table {
   readonly offset: HostOffset;
   readonly bytes: Uint8Array;
   readonly view: DataView;
+  /** Bytes of an entry. */
+  readonly entrySize: number;
   /** The bytes [dirtyFrom, dirtyTo) differ from what is in the storage. */
   dirtyFrom = 0;
   dirtyTo = 0;
@@ -17,9 +19,10 @@ export class Table {
   /** When it was last used, for eviction. */
   used = 0;
 
-  constructor(offset: HostOffset, bytes: Uint8Array) {
+  constructor(offset: HostOffset, bytes: Uint8Array, entrySize: number) {
     this.offset = offset;
     this.bytes = bytes;
+    this.entrySize = entrySize;
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 }
@@ -38,14 +41,19 @@ export class TableCache {
   private readonly clusterSize: number;
   private readonly capacity: number;
   private readonly what: string;
+  private readonly entrySize: number;
   private clock = 0;
 
-  /** `budget` in bytes; at least four tables are kept. `what` names the tables in messages. */
-  constructor(storage: Storage, clusterSize: number, budget: number, what: string) {
+  /**
+   * `budget` in bytes; at least four tables are kept. `what` names the tables in messages. `entry` is
+   * the size of an entry in bytes.
+   */
+  constructor(storage: Storage, clusterSize: number, budget: number, what: string, entry = 8) {
     this.storage = storage;
     this.clusterSize = clusterSize;
     this.capacity = Math.max(4, Math.floor(budget / clusterSize));
     this.what = what;
+    this.entrySize = entry;
   }
 
   /** The table at `offset`, if it is in memory. */
@@ -86,7 +94,7 @@ export class TableCache {
 
   /** A new, zeroed, dirty table at `offset`, where no table was before. */
   create(offset: HostOffset): Table {
-    const table = new Table(offset, new Uint8Array(this.clusterSize));
+    const table = new Table(offset, new Uint8Array(this.clusterSize), this.entrySize);
     table.fresh = true;
     this.insert(table);
     this.touch(table);
@@ -147,7 +155,7 @@ export class TableCache {
     }
     const bytes = new Uint8Array(this.clusterSize);
     await readFully(this.storage, offset, bytes, this.what);
-    return new Table(offset, bytes);
+    return new Table(offset, bytes, this.entrySize);
   }
 
   private insert(table: Table): void {

@@ -1,10 +1,19 @@
-import { advance, alignDown, alignUp, guest, lower, type GuestOffset } from "../../bytes/index.ts";
+import {
+  advance,
+  alignDown,
+  alignUp,
+  divideUp,
+  guest,
+  lower,
+  type GuestOffset,
+} from "../../bytes/index.ts";
 import type { Leases } from "../../disk/index.ts";
 import {
   RangeLock,
   Serial,
   nowhere,
   type Change,
+  type Edge,
   type ImageWriter,
   type ResizeOptions,
 } from "../../disk/index.ts";
@@ -22,6 +31,14 @@ import {
 import type { WritableMetadata } from "./metadata.ts";
 import { giveBack, link, reserve, tableFor, type Link } from "./reservation.ts";
 import { resize } from "./resize.ts";
+import {
+  allSubclusters,
+  allocatedSubclusters,
+  refuseInvalid,
+  setSubclusters,
+  subclusterMask,
+  zeroSubclusters,
+} from "./subclusters.ts";
 import type { Table } from "./tables.ts";
 import type { Release } from "./write-back.ts";
 
@@ -33,6 +50,11 @@ interface BitmapTracker {
   /** Writes all bitmaps to the storage. */
   store(): Promise<void>;
 }
+/** What an entry shall become; the words of the bitmap are for extended entries. */
+type NewEntry = (
+  table: Table,
+  index: number,
+) => readonly [upper: number, lower: number, zeros: number, allocated: number];
 
 /**
  * The write verbs of a qcow2 image: they find and make places for guest clusters and switch the L2
@@ -64,10 +86,14 @@ export class Qcow2Writer implements ImageWriter {
       this.checkInside(end);
       return reserve(this.metadata, at, end);
     });
+    const written = {
+      start: lower(at, found.edges[0]?.start ?? at),
+      end: guest(Math.max(found.end, found.edges.at(-1)?.end ?? 0)),
+    };
     return {
       start: at,
       ...found,
-      commit: () => this.settle(free, () => this.link(links)),
+      commit: () => this.settle(free, () => this.link(links, written)),
       abort: () => this.settle(free, () => giveBack(this.metadata, links)),
     };
   }
@@ -89,9 +115,10 @@ export class Qcow2Writer implements ImageWriter {
       edges: [],
       commit: () =>
         this.settle(free, () =>
-          this.replace(at, advance(at, clusterSize), () =>
-            encodeCompressed(host, packedLength, clusterBits),
-          ),
+          this.replace(at, advance(at, clusterSize), () => {
+            const [upper, bits] = encodeCompressed(host, packedLength, clusterBits);
+            return [upper, bits, 0, 0];
+          }),
         ),
       abort: () => this.settle(free, () => this.metadata.allocator.release(host, packedLength)),
     };
@@ -103,9 +130,16 @@ export class Qcow2Writer implements ImageWriter {
     { unmap }: { readonly unmap: boolean },
   ): Promise<Change | undefined> {
     if (this.metadata.header.fields.version < 3) return undefined;
+    const { hasSubclusters, clusterSize } = this.metadata.geometry;
+    if (hasSubclusters && (at % clusterSize !== 0 || this.lastWhole(end) <= at)) {
+      return this.zeroSubclusters(at, end);
+    }
     return this.wholeClusters(at, end, (table, index) => {
       const drop = isCompressed(table, index) || (unmap && hostClusterOf(table, index) !== 0);
-      return drop ? [0, zeroBit] : [upperOf(table, index), lowerOf(table, index) | zeroBit];
+      const flag = hasSubclusters ? 0 : zeroBit;
+      return drop
+        ? [0, flag, allSubclusters, 0]
+        : [upperOf(table, index), lowerOf(table, index) | flag, allSubclusters, 0];
     });
   }
 
@@ -113,9 +147,14 @@ export class Qcow2Writer implements ImageWriter {
     const version3 = this.metadata.header.fields.version >= 3;
     // Version 2 cannot say "zeros", and an unallocated cluster would show the backing image's data.
     if (!version3 && this.hasBacking) return undefined;
+    const { hasSubclusters } = this.metadata.geometry;
     return this.wholeClusters(at, end, (table, index) => {
-      if (isUnallocated(table, index) && !this.hasBacking) return [0, 0];
-      return [0, version3 ? zeroBit : 0];
+      const unallocated = isUnallocated(table, index) && !this.hasBacking;
+      // Some of its subclusters may be zeros already.
+      if (hasSubclusters) {
+        return unallocated ? [0, 0, zeroSubclusters(table, index), 0] : [0, 0, allSubclusters, 0];
+      }
+      return [0, version3 && !unallocated ? zeroBit : 0, 0, 0];
     });
   }
 
@@ -181,6 +220,65 @@ export class Qcow2Writer implements ImageWriter {
       await storage.truncate?.(alignUp(storage.size, 512));
   }
 
+  /** Where the whole clusters before `end` end; the end of the disk ends a cluster. */
+  private lastWhole(end: GuestOffset): GuestOffset {
+    const { geometry, diskSize } = this.metadata;
+    return end === diskSize ? end : alignDown(end, geometry.clusterSize);
+  }
+
+  /**
+   * Makes the subclusters of [at, end) inside the cluster of `at` read as zeros; the cluster keeps its
+   * place. Undefined for a compressed cluster, which has no subclusters.
+   */
+  private async zeroSubclusters(at: GuestOffset, end: GuestOffset): Promise<Change | undefined> {
+    this.checkInside(end);
+    const { geometry, l1, l2, storage, diskSize } = this.metadata;
+    const { clusterSize, subclusterSize, l2Entries, l2Span } = geometry;
+    const cluster = alignDown(at, clusterSize);
+    const start = alignUp(at, subclusterSize);
+    const clusterEnd = advance(cluster, clusterSize);
+    const stop = lower(end === diskSize ? end : alignDown(end, subclusterSize), clusterEnd);
+    if (start >= stop) return undefined;
+    const index = Math.floor(at / clusterSize) % l2Entries;
+    const free = await this.ranges.claim(cluster, clusterEnd);
+    if (this.closed || this.metadata.diskSize !== diskSize) {
+      free();
+      return this.zeroSubclusters(at, end);
+    }
+    const possible = await this.guarded(free, async () => {
+      const offset = l1.l2Offset(Math.floor(at / l2Span));
+      if (offset === 0) return true;
+      const table = await l2.load(offset);
+      if (isCompressed(table, index)) return false;
+      refuseInvalid(storage.name, table, index, 1);
+      return true;
+    });
+    if (!possible) {
+      free();
+      return undefined;
+    }
+    const mask = subclusterMask(
+      (start - cluster) / subclusterSize,
+      divideUp(stop - cluster, subclusterSize),
+    );
+    return {
+      start,
+      end: stop,
+      host: nowhere,
+      edges: [],
+      commit: () =>
+        this.settle(free, () =>
+          this.replace(cluster, clusterEnd, (table) => [
+            upperOf(table, index),
+            lowerOf(table, index),
+            (zeroSubclusters(table, index) | mask) >>> 0,
+            (allocatedSubclusters(table, index) & ~mask) >>> 0,
+          ]),
+        ),
+      abort: () => this.settle(free, () => Promise.resolve()),
+    };
+  }
+
   /**
    * A change of the entries of the whole clusters in [at, end), as far as one L2 table reaches. The
    * end of the disk counts as the end of a cluster.
@@ -188,14 +286,13 @@ export class Qcow2Writer implements ImageWriter {
   private async wholeClusters(
     at: GuestOffset,
     end: GuestOffset,
-    entry: (table: Table, index: number) => readonly [upper: number, lower: number],
+    entry: NewEntry,
   ): Promise<Change | undefined> {
     this.checkInside(end);
     const { geometry, diskSize } = this.metadata;
     const { clusterSize, l2Span } = geometry;
     const start = alignUp(at, clusterSize);
-    const whole = end === diskSize ? end : alignDown(end, clusterSize);
-    const stop = lower(whole, advance(alignDown(start, l2Span), l2Span));
+    const stop = lower(this.lastWhole(end), advance(alignDown(start, l2Span), l2Span));
     if (start >= stop) return undefined;
     const free = await this.ranges.claim(start, alignUp(stop, clusterSize));
     if (this.closed || this.metadata.diskSize !== diskSize) {
@@ -213,19 +310,22 @@ export class Qcow2Writer implements ImageWriter {
   }
 
   /** Replaces the entries of the clusters in [start, end) and releases what they referred to. */
-  private async replace(
-    start: GuestOffset,
-    end: GuestOffset,
-    entry: (table: Table, index: number) => readonly [upper: number, lower: number],
-  ): Promise<void> {
-    const { clusterSize, l2Entries } = this.metadata.geometry;
+  private async replace(start: GuestOffset, end: GuestOffset, entry: NewEntry): Promise<void> {
+    const { clusterSize, l2Entries, hasSubclusters } = this.metadata.geometry;
     const table = await tableFor(this.metadata, start);
     const ready = this.leases.advance();
     for (let at = start; at < end; at = advance(at, clusterSize)) {
       const index = Math.floor(at / clusterSize) % l2Entries;
-      const [upper, bits] = entry(table, index);
+      const [upper, bits, zeros, allocated] = entry(table, index);
       const oldUpper = upperOf(table, index);
       const oldLower = lowerOf(table, index);
+      if (
+        hasSubclusters &&
+        (zeros !== zeroSubclusters(table, index) ||
+          allocated !== allocatedSubclusters(table, index))
+      ) {
+        setSubclusters(this.metadata.l2, table, index, zeros, allocated);
+      }
       if (upper === oldUpper && bits === oldLower) continue;
       const keeps =
         ((upper | oldUpper) & compressedBit) === 0 &&
@@ -237,8 +337,8 @@ export class Qcow2Writer implements ImageWriter {
     await this.relieve();
   }
 
-  private async link(links: readonly Link[]): Promise<void> {
-    await link(this.metadata, links, () => {
+  private async link(links: readonly Link[], written: Edge): Promise<void> {
+    await link(this.metadata, links, written, () => {
       const ready = this.leases.advance();
       return (table, index) => this.releaseEntry(table, index, { punch: false, ready });
     });
