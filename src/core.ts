@@ -111,6 +111,8 @@ export type {
   NonZero,
   PartTotal,
   Progress,
+  ResizeCommandOptions,
+  ResizeResult,
   VolumeUsage,
 } from "./commands/index.ts";
 

@@ -155,3 +155,9 @@ export const listBitmaps = (
   options: commands.ListBitmapsOptions,
   given: CommandOptions = {},
 ): Promise<commands.BitmapListing[]> => commands.listBitmaps(options, context(given));
+
+/** Makes a disk larger or smaller; see {@link commands.ResizeCommandOptions}. */
+export const resize = (
+  options: commands.ResizeCommandOptions,
+  given: CommandOptions = {},
+): Promise<commands.ResizeResult> => commands.resize(options, context(given));

@@ -23,7 +23,7 @@ const directory = temporaryDirectory();
  */
 test.skipIf(!isRoot)("an ordinary user's targets (root, to become one)", async () => {
   const source = fileURLToPath(new URL("../src", import.meta.url));
-  for (const room of ["host", "storage", "codec", "errors.ts"]) {
+  for (const room of ["host", "disk", "storage", "codec", "bytes", "errors.ts"]) {
     cpSync(`${source}/${room}`, `${directory}/src/${room}`, { recursive: true });
   }
   // What the codecs need, and nothing else.

@@ -12,7 +12,7 @@ const directory = temporaryDirectory();
 test("files are made, written, replaced and read without koffi", async () => {
   const source = fileURLToPath(new URL("../src", import.meta.url));
   mkdirSync(`${directory}/work`);
-  for (const room of ["host", "storage", "codec", "errors.ts"]) {
+  for (const room of ["host", "disk", "storage", "codec", "bytes", "errors.ts"]) {
     cpSync(`${source}/${room}`, `${directory}/src/${room}`, { recursive: true });
   }
   // What the codecs need, and nothing else.

@@ -31,6 +31,7 @@ export type {
   MapOptions,
   MeasureCommandOptions,
   Progress,
+  ResizeResult,
 } from "../commands/index.ts";
 export type { LabEvent, LabOptions } from "../lab/index.ts";
 export type { QemuJson } from "../commands/index.ts";
@@ -54,6 +55,7 @@ export type Commands = Pick<
   | "listBitmaps"
   | "map"
   | "measure"
+  | "resize"
 >;
 
 /** A creation option of a format, as `-o help` shows it. */

@@ -52,7 +52,13 @@ export function parseCommandLine(
 ): Parsed {
   const { face } = session;
   const options = optionsOf(command, face);
-  const lastWord = command.lastWordIsOperand === true ? words.slice(1).at(-1) : undefined;
+  const last = words.slice(1).at(-1) ?? "";
+  // For people, an option is an option also at the end: only a number to take away is none.
+  const lastIsOperand =
+    command.lastWordIsOperand === true &&
+    words.length > 1 &&
+    (face === "qemu" || /^-\d/.test(last));
+  const lastWord = lastIsOperand ? last : undefined;
   const getopt = new Getopt(
     lastWord === undefined ? words : words.slice(0, -1),
     getoptOptions(options, face),

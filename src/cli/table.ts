@@ -20,6 +20,7 @@ const entries: Readonly<Record<string, () => Promise<CommandSpec>>> = {
   lab: async () => (await import("./commands/lab.ts")).labCommand,
   map: async () => (await import("./commands/map.ts")).mapCommand,
   measure: async () => (await import("./commands/measure.ts")).measureCommand,
+  resize: async () => (await import("./commands/resize.ts")).resizeCommand,
 };
 
 /** The names of all commands, sorted. */

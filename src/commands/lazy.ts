@@ -7,6 +7,7 @@ import type { DdOptions, DdResult } from "./dd.ts";
 import type { DuOptions, DuResult } from "./du.ts";
 import type { ExplainOptions, ExplainResult } from "./explain.ts";
 import type { MeasureCommandOptions } from "./measure.ts";
+import type { ResizeCommandOptions, ResizeResult } from "./resize.ts";
 
 /**
  * Measures what images take: for the guest, as files, and on the host. Opens nothing that they name.
@@ -57,4 +58,16 @@ export async function dd(options: DdOptions, context: CommandContext): Promise<D
 export async function bench(options: BenchOptions, context: CommandContext): Promise<BenchResult> {
   const command = await import("./bench.ts");
   return command.bench(options, context);
+}
+
+/**
+ * Makes a disk larger or smaller; what is added reads as zeros. Throws `E_INVALID_SIZE` when it would
+ * become smaller without `shrink`, or nothing would be left of it, and what opening and resizing throw.
+ */
+export async function resize(
+  options: ResizeCommandOptions,
+  context: CommandContext,
+): Promise<ResizeResult> {
+  const command = await import("./resize.ts");
+  return command.resize(options, context);
 }

@@ -228,14 +228,23 @@ export class Disk {
     await this.image.writer?.flush();
   }
 
-  /** Changes the size of the disk; a new part reads as zeros. `size` is a multiple of 512. */
+  /**
+   * Changes the size of the disk; a new part reads as zeros. `size` is a multiple of 512, or for a raw
+   * image, whose file gets that length, any number of bytes.
+   */
   async resize(size: number, options: ResizeOptions = {}): Promise<void> {
     const writer = this.checkWritable();
-    if (!Number.isFinite(size) || size < 0 || size % 512 !== 0) {
+    const unit = this.image.isTransparent === true ? 1 : 512;
+    if (!Number.isFinite(size) || size < 0 || size % unit !== 0) {
       throw new PlatterError(
         "E_INVALID_SIZE",
         `${this.name}: a disk of ${size} bytes is not possible; sizes are multiples of 512`,
-        { file: this.name, field: "size", value: size },
+        {
+          file: this.name,
+          field: "size",
+          value: size,
+          qemu: "The new size must be a multiple of 512",
+        },
       );
     }
     this.unpacked.clear();
@@ -244,13 +253,31 @@ export class Disk {
     if (size > old) await this.zeroGrown(old);
   }
 
+  /** Has whole clusters from `at` to the end of the disk read as zeros, and returns how far it came. */
+  private async markZero(at: GuestOffset): Promise<GuestOffset> {
+    const end = guest(this.size);
+    let position = at;
+    while (position < end) {
+      const change = await this.image.writer!.zero(position, end, { unmap: false });
+      if (change === undefined) return position;
+      await change.commit();
+      position = change.end;
+    }
+    return end;
+  }
+
   /**
    * Zeroes what would show through in the part of the disk from `old` on: what the cluster that the
    * old end cut through held there in earlier times, and what a longer backing image has.
    */
   private async zeroGrown(old: number): Promise<void> {
-    const clusterEnd = alignUp(old, this.image.clusterSize);
-    const end = Math.min(this.size, Math.max(clusterEnd, this.backing?.size ?? 0));
+    const clusterEnd = alignUp(guest(old), this.image.clusterSize);
+    // All of the new part is marked as zeros, as QEMU does it, where a longer image lies behind it.
+    const marked = (this.backing?.size ?? 0) > old ? await this.markZero(clusterEnd) : clusterEnd;
+    const end =
+      marked === this.size
+        ? Math.min(this.size, clusterEnd)
+        : Math.min(this.size, Math.max(clusterEnd, this.backing?.size ?? 0));
     const shown: Array<readonly [start: GuestOffset, end: GuestOffset]> = [];
     for await (const { start, length, zero, depth } of this.extents({ start: old, end })) {
       if (zero) continue;

@@ -298,6 +298,7 @@ describe("platter's output", () => {
       ],
       bench: async () => ({ requests: 1, bytes: 4096, seconds: 1 }),
       check: async () => report,
+      resize: async ({ name }) => ({ filename: name, format: "raw", oldSize: 512, newSize: 1024 }),
       dd: async ({ target }) => ({
         target,
         format: "raw",
@@ -333,6 +334,7 @@ describe("platter's output", () => {
       compare: ["x", "y"],
       convert: ["x", "y"],
       create: ["x", "1"],
+      resize: ["x", "1"],
       dd: ["if=x", "of=y"],
     };
     for (const name of commandNames) {

@@ -14,7 +14,6 @@ const missing: Readonly<Record<string, readonly string[]>> = {
   commit: ["the command"],
   convert: ["-l"],
   rebase: ["the command"],
-  resize: ["the command"],
   snapshot: ["the command"],
 };
 

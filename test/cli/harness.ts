@@ -137,6 +137,7 @@ export function fakeServices(commands: Partial<Commands>): Services {
     info: unexpected,
     map: unexpected,
     measure: unexpected,
+    resize: unexpected,
     compare: unexpected,
     check: unexpected,
     convert: unexpected,

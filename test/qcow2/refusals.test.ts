@@ -69,7 +69,6 @@ describePeer(["qemu-img@7.2", "qemu-io@7.2"], "images that are refused", (qemuIm
 
   describe("what is not supported yet", () => {
     const features: ReadonlyArray<[string, string, () => Promise<unknown>]> = [
-      ["extended L2 entries", "extended L2", () => make("-o", "extended_l2=on")],
       [
         "an external data file",
         "external data file",

@@ -1,9 +1,10 @@
-import { alignUp } from "../../bytes/index.ts";
+import { alignUp, host, isZero, type HostOffset } from "../../bytes/index.ts";
 import type { Preallocation, ResizeOptions } from "../../disk/index.ts";
 import { PlatterError } from "../../errors.ts";
 import { entrySize, maxL1Bytes } from "./geometry.ts";
 import { referenced, setEntry } from "./l2-table.ts";
 import { setSubclusters } from "./subclusters.ts";
+import { getRefcount, setRefcount } from "./refcount-block.ts";
 import type { WritableMetadata } from "./metadata.ts";
 import { lastUsedCluster, preallocateData, preallocateMetadata } from "./preallocate.ts";
 
@@ -30,7 +31,7 @@ export async function resize(
         file: storage.name,
         field: "size",
         value: size,
-        qemu: "Image size too large for file format",
+        qemu: "Failed to grow the L1 table: File too large",
       },
     );
   }
@@ -90,6 +91,46 @@ async function shrink(
     });
   }
   await writeBack.flush(false);
+  await dropUnusedBlocks(metadata);
   const end = ((await lastUsedCluster(metadata)) + 1) * geometry.clusterSize;
   if (end < storage.size) await storage.truncate?.(end);
+}
+
+/**
+ * Lets go of refcount blocks that count nothing but themselves. The table forgets them before their
+ * clusters are free.
+ */
+async function dropUnusedBlocks({
+  refcounts,
+  geometry,
+  writeBack,
+}: WritableMetadata): Promise<void> {
+  const { clusterSize, refcountsPerBlock, refcountOrder } = geometry;
+  const unused: number[] = [];
+  for (const [entry, offset] of refcounts.table.entries()) {
+    if (offset === 0) continue;
+    const { view, bytes } = await refcounts.blocks.load(host(offset));
+    const own = offset / clusterSize - entry * refcountsPerBlock;
+    const count =
+      own >= 0 && own < refcountsPerBlock ? getRefcount(view, own, refcountOrder) : undefined;
+    if (count !== undefined) setRefcount(view, own, refcountOrder, 0);
+    if (isZero(bytes)) unused.push(entry);
+    if (count !== undefined) setRefcount(view, own, refcountOrder, count);
+  }
+  if (unused.length === 0) return;
+  const dropped: HostOffset[] = [];
+  for (const entry of unused) {
+    dropped.push(host(refcounts.table[entry]!));
+    refcounts.table[entry] = 0;
+    refcounts.dirtyEntries.add(entry);
+    refcounts.blocks.drop(host(dropped.at(-1)!));
+  }
+  await writeBack.writeCounts();
+  await writeBack.barrier();
+  for (const offset of dropped) {
+    // One that counted itself is gone with its count.
+    if (refcounts.blockOffset(offset / clusterSize) === 0)
+      await writeBack.punch(offset, clusterSize);
+    else await writeBack.release({ offset, length: clusterSize, punch: true });
+  }
 }

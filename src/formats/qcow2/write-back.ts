@@ -128,11 +128,16 @@ export class WriteBack {
       while (end <= last && isFree(end)) end++;
       const stop = Math.min(end * clusterSize, storage.size);
       const start = first * clusterSize;
-      // A host that cannot give the space back loses nothing but the space.
-      if (start < stop) {
-        await storage.zero(start, stop - start, { unmap: true }).catch(() => false);
-      }
+      if (start < stop) await this.punch(start, stop - start);
       first = end;
+    }
+  }
+
+  /** Gives a range that nothing uses back to the host; one that cannot take it has it go on as it is. */
+  async punch(offset: number, length: number): Promise<void> {
+    const inside = Math.min(length, this.storage.size - offset);
+    if (inside > 0) {
+      await this.storage.zero?.(offset, inside, { unmap: true }).catch(() => false);
     }
   }
 

@@ -1,0 +1,109 @@
+/**
+ * Scripts of command lines, run by qemu-img and by us, each in a directory of its own. After every
+ * line both have printed the same, ended with the same code, and hold the same files.
+ */
+import { spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect } from "vitest";
+import { main } from "../../src/cli/main.ts";
+import { services } from "../../src/cli/services.ts";
+import { FakeEnvironment, type Outcome, peer } from "./harness.ts";
+
+/** What may differ in a line's outcome: both sides are changed by it before they are compared. */
+export interface Tolerance {
+  /** Text that is replaced, such as sizes on the host. */
+  readonly mask?: (text: string) => string;
+  /** Compare files by what a guest sees and by `qemu-img check` instead of their bytes. */
+  readonly contents?: boolean;
+}
+
+/**
+ * Runs a script. A line is a command line of qemu-img without its name; one that starts with
+ * `io FILE` runs the qemu-io commands behind it, separated by `;`, on both sides. One that starts with
+ * `~` may leave other bytes, as long as what guests see is the same and qemu-img's check finds nothing.
+ */
+export async function expectSideBySide(
+  script: readonly string[],
+  { mask = (text) => text }: Tolerance = {},
+): Promise<void> {
+  const directory = mkdtempSync(join(tmpdir(), "platter-script-"));
+  const home = process.cwd();
+  const sides = { ours: join(directory, "ours"), theirs: join(directory, "theirs") };
+  mkdirSync(sides.ours);
+  mkdirSync(sides.theirs);
+  let byContents = false;
+  try {
+    for (const line of script) {
+      if (line.startsWith("io ")) {
+        for (const side of Object.values(sides)) qemuIo(line, side);
+        continue;
+      }
+      byContents ||= line.startsWith("~");
+      const words = line
+        .replace(/^~/, "")
+        .split(" ")
+        .map((word) => (word === "''" ? "" : word));
+      const theirs = peer(words, sides.theirs);
+      process.chdir(sides.ours);
+      const ours = await runOurs(words);
+      process.chdir(home);
+      const masked = ({ stdout, stderr, code }: Outcome) => ({
+        line,
+        stdout: mask(stdout),
+        stderr: mask(stderr),
+        code,
+      });
+      expect(masked(ours)).toEqual(masked(theirs));
+      compareFiles(line, sides, byContents);
+    }
+  } finally {
+    process.chdir(home);
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+async function runOurs(words: readonly string[]): Promise<Outcome> {
+  const environment = new FakeEnvironment();
+  const code = await main(["node", "/somewhere/qemu-img", ...words], environment, services);
+  return { stdout: environment.stdout.text, stderr: environment.stderr.text, code };
+}
+
+function qemuIo(line: string, cwd: string): void {
+  const [, file = "", commands = ""] = /^io (\S+) (.*)$/.exec(line) ?? [];
+  const words = commands.split(";").flatMap((command) => ["-c", command.trim()]);
+  const { status, stdout, stderr } = spawnSync("qemu-io", [...words, file], {
+    cwd,
+    encoding: "utf8",
+  });
+  if (status !== 0 || /failed|error/i.test(stdout)) throw new Error(`${line}: ${stdout}${stderr}`);
+}
+
+function compareFiles(
+  line: string,
+  sides: { readonly ours: string; readonly theirs: string },
+  byContents: boolean,
+): void {
+  const names = readdirSync(sides.theirs).toSorted();
+  expect([line, readdirSync(sides.ours).toSorted()]).toEqual([line, names]);
+  for (const name of names) {
+    const [ours, theirs] = [join(sides.ours, name), join(sides.theirs, name)];
+    const [a, b] = [readFileSync(ours), readFileSync(theirs)];
+    if (a.equals(b)) continue;
+    const at = a.findIndex((byte, i) => byte !== b[i]);
+    const where = `${name}: ${a.length} and ${b.length} bytes, first difference at ${at}`;
+    if (!byContents) expect([line, where]).toEqual([line, "the same bytes"]);
+    expect([line, peer(["compare", ours, theirs]).stdout]).toEqual([
+      line,
+      "Images are identical.\n",
+    ]);
+    const checked = peer(["check", ours]);
+    // 63: the format has nothing to check.
+    expect([line, checked.code === 63 ? 0 : checked.code, checked.stdout]).toEqual([
+      line,
+      0,
+      checked.stdout,
+    ]);
+  }
+}
