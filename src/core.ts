@@ -74,6 +74,7 @@ export type {
 export {
   bitmap,
   check,
+  commit,
   compare,
   convert,
   create,
@@ -90,6 +91,8 @@ export type {
   CheckOptions,
   CheckResult,
   CommandContext,
+  CommitOptions,
+  CommitResult,
   CompareOptions,
   CompareResult,
   ConvertOptions,

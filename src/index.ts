@@ -161,3 +161,9 @@ export const resize = (
   options: commands.ResizeCommandOptions,
   given: CommandOptions = {},
 ): Promise<commands.ResizeResult> => commands.resize(options, context(given));
+
+/** Writes what an overlay holds into an image behind it; see {@link commands.CommitOptions}. */
+export const commit = (
+  options: commands.CommitOptions,
+  given: CommandOptions = {},
+): Promise<commands.CommitResult> => commands.commit(options, context(given));

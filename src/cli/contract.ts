@@ -45,6 +45,7 @@ export type Commands = Pick<
   | "bitmap"
   | "bench"
   | "check"
+  | "commit"
   | "compare"
   | "convert"
   | "create"

@@ -156,3 +156,24 @@ export function wantsJson(parsed: Pick<Parsed, "has" | "value">): boolean {
   }
   return output === "json" || parsed.has("json");
 }
+
+/** `-r`. */
+export const rateLimitOption: OptionSpec = {
+  id: "rateLimit",
+  short: "r",
+  friendly: "rate-limit",
+  argument: "rate_limit",
+  summary: "most bytes of data copied in a second",
+  group: "Behaviour",
+  check: sizeCheck("rate limit"),
+};
+
+/** `-t` of commands that change existing images. */
+export const targetCacheOption: OptionSpec = {
+  id: "cache",
+  short: "t",
+  argument: "cache",
+  completes: ["none", "writeback", "unsafe", "writethrough", "directsync"],
+  summary: "cache mode for writing: writeback (default), writethrough, none, directsync or unsafe",
+  group: "Behaviour",
+};

@@ -9,6 +9,7 @@ const entries: Readonly<Record<string, () => Promise<CommandSpec>>> = {
   bench: async () => (await import("./commands/bench.ts")).benchCommand,
   bitmap: async () => (await import("./commands/bitmap.ts")).bitmapCommand,
   check: async () => (await import("./commands/check.ts")).checkCommand,
+  commit: async () => (await import("./commands/commit.ts")).commitCommand,
   compare: async () => (await import("./commands/compare.ts")).compareCommand,
   completion: async () => (await import("./commands/completion.ts")).completionCommand,
   convert: async () => (await import("./commands/convert.ts")).convertCommand,

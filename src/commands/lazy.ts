@@ -2,6 +2,7 @@
 
 import type { Measurement } from "../formats/index.ts";
 import type { BenchOptions, BenchResult } from "./bench.ts";
+import type { CommitOptions, CommitResult } from "./commit.ts";
 import type { CommandContext } from "./context.ts";
 import type { DdOptions, DdResult } from "./dd.ts";
 import type { DuOptions, DuResult } from "./du.ts";
@@ -70,4 +71,17 @@ export async function resize(
 ): Promise<ResizeResult> {
   const command = await import("./resize.ts");
   return command.resize(options, context);
+}
+
+/**
+ * Writes what an overlay holds into an image behind it. Throws `E_UNSUPPORTED` where there is none,
+ * `E_NOT_FOUND` when `base` is not in the chain, and what opening, reading and writing throw; the
+ * overlay is emptied only after everything is on stable storage below.
+ */
+export async function commit(
+  options: CommitOptions,
+  context: CommandContext,
+): Promise<CommitResult> {
+  const command = await import("./commit.ts");
+  return command.commit(options, context);
 }

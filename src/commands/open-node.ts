@@ -373,6 +373,7 @@ async function openLayer(
     above,
     ...(mode.inspect === true && { inspect: true }),
     ...(mode.barriers !== undefined && { barriers: mode.barriers }),
+    writableDepth: mode.writableDepth,
     lock: (name) => mode.lock(name, mode.shared),
     references:
       mode.inspect === true || below.isNone
@@ -398,7 +399,7 @@ async function openBelow(
   mode: NodeMode,
 ): Promise<Storage | Disk> {
   const { options } = below;
-  const lower = { ...mode, writable: false };
+  const lower = { ...mode, writable: above.length === mode.writableDepth };
   if (options.names.length === 0) return openReference(reference, image, above, lower, context);
   if (!options.names.some((name) => name === "file" || name.startsWith("file."))) {
     options.set("file.filename", context.provider.resolve(reference.name, image.name));

@@ -11,6 +11,8 @@ export interface ImageMode {
   readonly barriers?: boolean | undefined;
   /** Past the host's page cache. */
   readonly direct?: boolean | undefined;
+  /** The image so many below the first one is opened for writing. */
+  readonly writableDepth?: number | undefined;
   /** What others may do with the file of an image of that format. */
   readonly lock: (format: string, shared: boolean) => LockMode;
 }
@@ -39,7 +41,7 @@ export async function openReference(
     return disk;
   }
   return provider.open(provider.resolve(reference.name, image.name), {
-    writable: false,
+    writable: above.length === mode.writableDepth,
     lock: "none",
     ...(mode.direct === true && { direct: true }),
   });

@@ -23,6 +23,8 @@ export interface OpenImageOptions {
   readonly rawLock?: LockMode;
   /** Open the image alone: what is behind it does not matter. */
   readonly alone?: boolean;
+  /** The image so many below this one is opened for writing, too. */
+  readonly writableDepth?: number | undefined;
 }
 
 /**
@@ -31,13 +33,13 @@ export interface OpenImageOptions {
  */
 export async function openImage(options: OpenImageOptions, context: CommandContext): Promise<Disk> {
   const { name, format, writable = false, shared = false, alone = false } = options;
-  const { barriers, direct, rawLock } = options;
+  const { barriers, direct, rawLock, writableDepth } = options;
   const { provider, codecs, signal, onWarning } = context;
   const lock = (found: string, isShared: boolean): LockMode => {
     const usual = isShared ? "shared" : "exclusive";
     return found === "raw" ? (rawLock ?? usual) : usual;
   };
-  const mode: ImageMode = { writable, shared, barriers, direct, lock };
+  const mode: ImageMode = { writable, shared, barriers, direct, lock, writableDepth };
   try {
     const nodes = await namedNodes(options, context);
     if (nodes !== undefined) {
@@ -54,6 +56,7 @@ export async function openImage(options: OpenImageOptions, context: CommandConte
         ? "ignore"
         : (reference, image, above) => openReference(reference, image, above, mode, context),
       onWarning,
+      writableDepth,
       lock: (found) => lock(found, shared),
     };
     // As QEMU does, first look what it is, then lock it.

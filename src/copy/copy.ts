@@ -18,12 +18,17 @@ export interface CopyProgress {
 export interface CopyOptions {
   /** Compress each cluster. */
   readonly compress?: boolean;
-  /** Runs of zeros of at least this many bytes are not stored; 0 stores everything. Default 4096. */
+  /**
+   * Runs of zeros of at least this many bytes are not stored; 0 stores everything, and Infinity what
+   * the source stores. Default 4096.
+   */
   readonly sparse?: number;
   /** The target reads as zeros already: zeros need no writing. */
   readonly targetIsZero?: boolean;
   /** The target has the source's backing images behind it: copy only the source's top layer. */
   readonly topLayerOnly?: boolean;
+  /** With `topLayerOnly`: pieces are widened to multiples of this many bytes. Default 1. */
+  readonly unit?: number;
   /** A flush after each write. */
   readonly writethrough?: boolean;
   /** Most bytes of data moved in a second. */
@@ -53,7 +58,7 @@ export async function copy(source: CopySource, target: Disk, options: CopyOption
   const segments = topLayerOnly
     ? planTopLayer(source, {
         // Only whole clusters can be compressed.
-        unit: options.compress === true ? copyUnit(target) : 1,
+        unit: options.compress === true ? copyUnit(target) : (options.unit ?? 1),
         longest: segmentBytes,
         signal,
       })

@@ -129,6 +129,11 @@ export interface ImageWriter {
    * backing image. Undefined where there is nothing to forget or no way to.
    */
   discard(at: GuestOffset, end: GuestOffset): Promise<Change | undefined>;
+  /**
+   * Forgets everything that the image holds, so that what is behind it shows. Absent: the format has
+   * nothing behind it.
+   */
+  makeEmpty?(): Promise<void>;
   /** Changes the size of the guest's disk. */
   resize(size: number, options: ResizeOptions): Promise<void>;
   /** Resolves when all committed changes and their data are on stable storage. */

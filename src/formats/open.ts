@@ -28,6 +28,11 @@ export interface DiskOptions {
    * behind it reads as zeros.
    */
   readonly references?: "deny" | "ignore" | ReferenceResolver;
+  /**
+   * How many images below the first one there is one that is opened for writing, too. The resolver of
+   * references has to open its storage for that. Default: none is.
+   */
+  readonly writableDepth?: number | undefined;
   /** Deepest backing chain that is followed; default 200. */
   readonly maxDepth?: number;
   /**
@@ -125,7 +130,8 @@ async function openBacking(
     const found = await references(reference, image, above);
     if (found instanceof Disk) return found;
     const { runtime: _ofTop, inspect: _alsoOfTop, ...common } = options;
-    const below = { ...common, format: reference.format, writable: false };
+    const writable = above.length === options.writableDepth;
+    const below = { ...common, format: reference.format, writable };
     return await openLayer(found, below, above);
   } catch (error) {
     throw asBackingError(error);

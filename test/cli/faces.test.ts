@@ -298,6 +298,7 @@ describe("platter's output", () => {
       ],
       bench: async () => ({ requests: 1, bytes: 4096, seconds: 1 }),
       check: async () => report,
+      commit: async ({ name }) => ({ filename: name, base: "y", size: 512, emptied: true }),
       resize: async ({ name }) => ({ filename: name, format: "raw", oldSize: 512, newSize: 1024 }),
       dd: async ({ target }) => ({
         target,

@@ -11,7 +11,6 @@ import { hasPeer, peer } from "./harness.ts";
 const missing: Readonly<Record<string, readonly string[]>> = {
   amend: ["the command"],
   check: ["-r"],
-  commit: ["the command"],
   convert: ["-l"],
   rebase: ["the command"],
   snapshot: ["the command"],

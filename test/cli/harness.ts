@@ -138,6 +138,7 @@ export function fakeServices(commands: Partial<Commands>): Services {
     map: unexpected,
     measure: unexpected,
     resize: unexpected,
+    commit: unexpected,
     compare: unexpected,
     check: unexpected,
     convert: unexpected,

@@ -9,9 +9,9 @@ import {
   jsonOption,
   objectOption,
   progressOptions,
+  rateLimitOption,
   quietOption,
   shareOption,
-  sizeCheck,
 } from "../options.ts";
 import type { Parsed } from "../parse.ts";
 import { formatDuration } from "../progress.ts";
@@ -163,15 +163,7 @@ export const convertCommand: CommandSpec = {
         "with -n: the target's name is a list of options, as in driver=qcow2,file.filename=disk.qcow2",
       group: "Images",
     },
-    {
-      id: "rateLimit",
-      short: "r",
-      friendly: "rate-limit",
-      argument: "rate_limit",
-      summary: "most bytes of data copied in a second",
-      group: "Behaviour",
-      check: sizeCheck("rate limit"),
-    },
+    rateLimitOption,
     {
       id: "salvage",
       long: "salvage",

@@ -53,7 +53,7 @@ async function shrink(
   preallocation: Preallocation,
   replacing: () => () => boolean,
 ): Promise<void> {
-  const { geometry, l1, l2, storage, writeBack } = metadata;
+  const { storage } = metadata;
   if (preallocation !== "off") {
     throw new PlatterError(
       "E_INVALID_ARGUMENT",
@@ -66,6 +66,24 @@ async function shrink(
       },
     );
   }
+  await forgetFrom(metadata, size, replacing);
+}
+
+/** Forgets everything, so that the images behind this one show. The disk must be idle. */
+export async function makeEmpty(
+  metadata: WritableMetadata,
+  replacing: () => () => boolean,
+): Promise<void> {
+  await forgetFrom(metadata, 0, replacing);
+}
+
+/** Forgets all clusters from guest offset `size` on, and what of the file is not needed any more. */
+async function forgetFrom(
+  metadata: WritableMetadata,
+  size: number,
+  replacing: () => () => boolean,
+): Promise<void> {
+  const { geometry, l1, l2, storage, writeBack } = metadata;
   const first = alignUp(size, geometry.clusterSize);
   for (let i = Math.floor(first / geometry.l2Span); i < l1.length; i++) {
     const offset = l1.l2Offset(i);

@@ -30,7 +30,7 @@ import {
 } from "./l2-table.ts";
 import type { WritableMetadata } from "./metadata.ts";
 import { giveBack, link, reserve, tableFor, type Link } from "./reservation.ts";
-import { resize } from "./resize.ts";
+import { makeEmpty, resize } from "./resize.ts";
 import {
   allSubclusters,
   allocatedSubclusters,
@@ -164,6 +164,10 @@ export class Qcow2Writer implements ImageWriter {
       await resize(this.metadata, size, options, () => this.leases.advance());
       this.bitmaps?.resized(size);
     });
+  }
+
+  async makeEmpty(): Promise<void> {
+    await this.exclusively(() => makeEmpty(this.metadata, () => this.leases.advance()));
   }
 
   /** Runs `task` when the changes under way are done; those that come later wait for it. */
