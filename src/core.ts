@@ -114,6 +114,8 @@ export type {
   NonZero,
   PartTotal,
   Progress,
+  RebaseOptions,
+  RebaseResult,
   ResizeCommandOptions,
   ResizeResult,
   VolumeUsage,

@@ -167,3 +167,9 @@ export const commit = (
   options: commands.CommitOptions,
   given: CommandOptions = {},
 ): Promise<commands.CommitResult> => commands.commit(options, context(given));
+
+/** Gives an overlay another image to be based on; see {@link commands.RebaseOptions}. */
+export const rebase = (
+  options: commands.RebaseOptions,
+  given: CommandOptions = {},
+): Promise<commands.RebaseResult> => commands.rebase(options, context(given));

@@ -56,6 +56,7 @@ export type Commands = Pick<
   | "listBitmaps"
   | "map"
   | "measure"
+  | "rebase"
   | "resize"
 >;
 

@@ -21,6 +21,7 @@ const entries: Readonly<Record<string, () => Promise<CommandSpec>>> = {
   lab: async () => (await import("./commands/lab.ts")).labCommand,
   map: async () => (await import("./commands/map.ts")).mapCommand,
   measure: async () => (await import("./commands/measure.ts")).measureCommand,
+  rebase: async () => (await import("./commands/rebase.ts")).rebaseCommand,
   resize: async () => (await import("./commands/resize.ts")).resizeCommand,
 };
 

@@ -8,6 +8,7 @@ import type { DdOptions, DdResult } from "./dd.ts";
 import type { DuOptions, DuResult } from "./du.ts";
 import type { ExplainOptions, ExplainResult } from "./explain.ts";
 import type { MeasureCommandOptions } from "./measure.ts";
+import type { RebaseOptions, RebaseResult } from "./rebase.ts";
 import type { ResizeCommandOptions, ResizeResult } from "./resize.ts";
 
 /**
@@ -84,4 +85,18 @@ export async function commit(
 ): Promise<CommitResult> {
   const command = await import("./commit.ts");
   return command.commit(options, context);
+}
+
+/**
+ * Gives an overlay another backing file, keeping what the guest sees unless `unsafe`. Throws
+ * `E_INVALID_ARGUMENT` without a format for the new one, `E_UNSUPPORTED` for a format without backing
+ * files, `E_NO_SPACE` when the name does not fit, and what opening, reading and writing throw; the image
+ * then holds more data than before and shows the same.
+ */
+export async function rebase(
+  options: RebaseOptions,
+  context: CommandContext,
+): Promise<RebaseResult> {
+  const command = await import("./rebase.ts");
+  return command.rebase(options, context);
 }

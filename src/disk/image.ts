@@ -134,6 +134,12 @@ export interface ImageWriter {
    * nothing behind it.
    */
   makeEmpty?(): Promise<void>;
+  /**
+   * Changes what the image says about the image behind it, in one write and for good; the mapping stays
+   * as it is. Throws `E_NO_SPACE` or `E_INVALID_ARGUMENT` when the name does not fit. Absent: the format
+   * has no such thing.
+   */
+  setBacking?(reference: BackingReference | undefined): Promise<void>;
   /** Changes the size of the guest's disk. */
   resize(size: number, options: ResizeOptions): Promise<void>;
   /** Resolves when all committed changes and their data are on stable storage. */

@@ -298,6 +298,7 @@ describe("platter's output", () => {
       ],
       bench: async () => ({ requests: 1, bytes: 4096, seconds: 1 }),
       check: async () => report,
+      rebase: async ({ name }) => ({ filename: name, backing: undefined, copied: 512 }),
       commit: async ({ name }) => ({ filename: name, base: "y", size: 512, emptied: true }),
       resize: async ({ name }) => ({ filename: name, format: "raw", oldSize: 512, newSize: 1024 }),
       dd: async ({ target }) => ({
@@ -344,7 +345,7 @@ describe("platter's output", () => {
       const operands = Object.entries(words).find(([key]) => key === name)?.[1] ?? ["x"];
       const { stdout, stderr, code } = await run(
         "platter",
-        [name, "--json", ...operands],
+        [name, "--json", ...(name === "rebase" ? ["-u"] : []), ...operands],
         commands,
       );
       expect({ name, stderr, code }).toEqual({ name, stderr: "", code: 0 });

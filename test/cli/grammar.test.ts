@@ -12,7 +12,6 @@ const missing: Readonly<Record<string, readonly string[]>> = {
   amend: ["the command"],
   check: ["-r"],
   convert: ["-l"],
-  rebase: ["the command"],
   snapshot: ["the command"],
 };
 

@@ -137,6 +137,7 @@ export function fakeServices(commands: Partial<Commands>): Services {
     info: unexpected,
     map: unexpected,
     measure: unexpected,
+    rebase: unexpected,
     resize: unexpected,
     commit: unexpected,
     compare: unexpected,

@@ -60,7 +60,7 @@ export interface Header {
   readonly additional: Uint8Array;
   /** In the order of the file; the feature name table and the end marker are not among them. */
   extensions: readonly Extension[];
-  readonly backingName: string | undefined;
+  backingName: string | undefined;
 }
 
 /** The compression types by their number in the header. */

@@ -1,9 +1,10 @@
 import { host, type HostOffset } from "../../bytes/index.ts";
+import type { BackingReference } from "../../disk/index.ts";
 import type { Storage, WritableStorage } from "../../storage/index.ts";
 import { Allocator } from "./allocator.ts";
 import { incompatible } from "./features.ts";
 import { Geometry, entrySize } from "./geometry.ts";
-import type { Extension } from "./extensions.ts";
+import { ExtensionType, type Extension } from "./extensions.ts";
 import { encodeHeader, headerStructure, type Header, type HeaderFields } from "./header.ts";
 import { invalid } from "./invalid.ts";
 import { L1Table, readL1Table } from "./l1-table.ts";
@@ -156,6 +157,28 @@ export class WritableMetadata extends Metadata {
     this.header.extensions = extensions;
     const { backing_file_offset, backing_file_size, header_length } = headerStructure.read(bytes);
     Object.assign(this.header.fields, { backing_file_offset, backing_file_size, header_length });
+  }
+
+  /** Changes the backing file's name and format, writing the header's cluster anew in one write. */
+  async setBacking(reference: BackingReference | undefined): Promise<void> {
+    const others = this.header.extensions.filter(
+      ({ type }) => type !== ExtensionType.backingFormat,
+    );
+    const format: Extension[] =
+      reference?.format === undefined
+        ? []
+        : [
+            {
+              type: ExtensionType.backingFormat,
+              data: new TextEncoder().encode(reference.format),
+            },
+          ];
+    const header = { ...this.header, backingName: reference?.name };
+    const extensions = [...format, ...others];
+    // Where the name does not fit, that fails before anything has been changed.
+    encodeHeader({ ...header, extensions }, this.storage.name);
+    this.header.backingName = reference?.name;
+    await this.replaceExtensions(extensions);
   }
 
   /** Replaces the L1 table by one of `entries` entries with the same contents. */

@@ -12,6 +12,7 @@ import {
   RangeLock,
   Serial,
   nowhere,
+  type BackingReference,
   type Change,
   type Edge,
   type ImageWriter,
@@ -163,6 +164,14 @@ export class Qcow2Writer implements ImageWriter {
       this.bitmaps?.refuseResize(size);
       await resize(this.metadata, size, options, () => this.leases.advance());
       this.bitmaps?.resized(size);
+    });
+  }
+
+  async setBacking(reference: BackingReference | undefined): Promise<void> {
+    await this.exclusively(async () => {
+      await this.metadata.writeBack.flush(true);
+      await this.metadata.setBacking(reference);
+      await this.metadata.storage.flush();
     });
   }
 
