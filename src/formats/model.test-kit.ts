@@ -29,6 +29,8 @@ export interface ModelSetup {
   readonly format: "raw" | "qcow2";
   readonly version: 2 | 3;
   readonly clusterSize: number;
+  /** Whether the L2 entries have bitmaps of subclusters. */
+  readonly extendedL2: boolean;
   readonly refcountBits: number;
   readonly compression: CompressionType | undefined;
   readonly backing: ModelBacking | undefined;
@@ -57,6 +59,7 @@ export function qcow2Setups(options: SetupOptions): fc.Arbitrary<ModelSetup> {
       format: fc.constant("qcow2" as const),
       version: fc.constantFrom(3 as const, 3 as const, 2 as const),
       clusterSize: fc.integer({ min: least, max: most }).map((bits) => 2 ** bits),
+      extendedL2: fc.boolean(),
       refcountBits: fc.integer({ min: 0, max: 6 }).map((order) => 2 ** order),
       compression: fc.constantFrom(...options.compressions, undefined),
       backing: fc.option(
@@ -79,9 +82,18 @@ export function qcow2Setups(options: SetupOptions): fc.Arbitrary<ModelSetup> {
     })
     .map((setup) => ({
       ...setup,
+      extendedL2: setup.extendedL2 && setup.version === 3,
+      // A subcluster has at least a sector.
+      clusterSize:
+        setup.extendedL2 && setup.version === 3
+          ? Math.max(setup.clusterSize, 16_384)
+          : setup.clusterSize,
       refcountBits: setup.version === 2 ? 16 : setup.refcountBits,
       compression: setup.version === 2 && setup.compression === "zstd" ? "zlib" : setup.compression,
-      preallocation: setup.backing === undefined ? setup.preallocation : "off",
+      preallocation:
+        setup.backing === undefined || (setup.extendedL2 && setup.version === 3)
+          ? setup.preallocation
+          : "off",
       bitmaps: setup.version === 2 ? [] : setup.bitmaps,
     }));
 }
@@ -98,6 +110,7 @@ export function rawSetups(): fc.Arbitrary<ModelSetup> {
       format: "raw",
       version: 3,
       clusterSize: 1,
+      extendedL2: false,
       refcountBits: 16,
       compression: undefined,
       backing: undefined,
@@ -399,7 +412,9 @@ export class Model {
   private async resize(size: number, mode: "off" | "metadata" | "falloc"): Promise<void> {
     const grows = size > this.bytes.length;
     const raw = this.setup.format === "raw";
-    const possible = grows && this.setup.backing === undefined && !(raw && mode === "metadata");
+    const { backing, extendedL2 } = this.setup;
+    const possible =
+      grows && (backing === undefined || extendedL2) && !(raw && mode === "metadata");
     if (size === 0 && this.setup.bitmaps.length > 0) {
       // There is no way to store them.
       const refused = await this.disk.resize(0).then(
@@ -585,6 +600,7 @@ function createValues(setup: ModelSetup): FormatOptionValues {
     refcount_bits: setup.refcountBits,
     compression_type: setup.compression ?? "zlib",
     preallocation: setup.preallocation,
+    ...(setup.extendedL2 && { extended_l2: true }),
   };
 }
 

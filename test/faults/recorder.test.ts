@@ -343,6 +343,23 @@ const scenarios: Readonly<Record<string, () => Promise<Scenario>>> = {
     await scenario.disk.close();
     return scenario;
   },
+  async "subclusters over a backing image"() {
+    const base = MemoryStorage.from(new Uint8Array(300 * KiB).fill(200), "base");
+    const values = { cluster_size: 16 * KiB, extended_l2: true, preallocation: "metadata" };
+    const scenario = new Scenario(await created(200 * KiB, values, "raw"), base);
+    await scenario.open();
+    await scenario.resize(512 * KiB);
+    for (let i = 0; i < 30; i++) {
+      await scenario.write((i * 53 * 1000) % (450 * KiB), 300 + i * 300, 1 + i);
+      if (i % 4 === 3) await scenario.flush();
+      if (i % 5 === 4) await scenario.zero(i * 10 * KiB, 9000, i % 2 === 0 ? "zero" : "keep");
+      if (i % 9 === 8) await scenario.zero(i * 16 * KiB, 16 * KiB, "discard");
+      if (i % 7 === 6) await scenario.compressed(400 * KiB, 16 * KiB, 101 + i);
+    }
+    await scenario.flush();
+    await scenario.disk.close();
+    return scenario;
+  },
   async "growing and shrinking"() {
     const scenario = new Scenario(await created(64 * KiB, { cluster_size: 512 }));
     await scenario.open();
@@ -464,6 +481,7 @@ describe("a crash at any moment", () => {
       [1024 * KiB, { preallocation }],
       [700 * KiB, { preallocation, ...small }],
       [512 * KiB, { preallocation, cluster_size: 4096, compat: "0.10" }],
+      [512 * KiB, { preallocation, cluster_size: 16 * KiB, extended_l2: true }],
     ],
   );
   test.for(creations)("while creating %d bytes with %o", async ([size, values]) => {

@@ -64,13 +64,15 @@ describePeer(["qemu-img@7.2", "qemu-io"], "the model and QEMU", (qemuImg, qemuIo
       setups,
       fc.array(command, { minLength: 1, maxLength: 20 }),
       async (setup, commands) => {
-        const { version, clusterSize, refcountBits, compression, preallocation } = setup;
+        const { version, clusterSize, extendedL2, refcountBits, compression, preallocation } =
+          setup;
         const options = [
           `compat=${version === 2 ? "0.10" : "1.1"}`,
           `cluster_size=${clusterSize}`,
           `refcount_bits=${refcountBits}`,
           `compression_type=${compression ?? "zlib"}`,
           `preallocation=${preallocation}`,
+          `extended_l2=${extendedL2 ? "on" : "off"}`,
         ];
         const size = setup.sectors * 512;
         const args = ["create", "-f", "qcow2", "-o", options.join(","), "theirs", String(size)];

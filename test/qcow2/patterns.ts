@@ -67,7 +67,8 @@ const words = {
   discard: "discard",
 } as const satisfies Record<Step["kind"], string>;
 
-function command({ kind, at, length, pattern }: Step): string {
+/** A step as qemu-io takes it. */
+export function command({ kind, at, length, pattern }: Step): string {
   const filled = kind === "write" || kind === "packed" ? `-P ${pattern} ` : "";
   return `${words[kind]} ${filled}${at} ${length}`;
 }
@@ -96,7 +97,8 @@ export async function ourSteps(image: string, steps: readonly Step[]): Promise<v
   for (const step of steps) await carryOut(disk, step);
 }
 
-async function carryOut(disk: Disk, { kind, at, length, pattern }: Step): Promise<void> {
+/** Carries out one step ourselves. */
+export async function carryOut(disk: Disk, { kind, at, length, pattern }: Step): Promise<void> {
   const bytes = (): Uint8Array => new Uint8Array(length).fill(pattern);
   if (kind === "write") await disk.write(at, bytes());
   else if (kind === "packed") await disk.writeCompressed(at, bytes());
