@@ -26,7 +26,7 @@ export type Difference =
   | { readonly kind: "size" }
   /** The byte at guest offset `offset` differs. */
   | { readonly kind: "content"; readonly offset: number }
-  /** Data, zeros or nothing in one and not the same in the other (strict comparison only). */
+  /** Data, zeros, nothing, or a place for it, in one and not in the other (strict comparison only). */
   | { readonly kind: "allocation"; readonly offset: number };
 
 /** The outcome of a comparison. */
@@ -123,7 +123,10 @@ async function findDifference(
 }
 
 const sameStatus = (one: Extent, two: Extent): boolean =>
-  one.present === two.present && one.zero === two.zero && one.data === two.data;
+  one.present === two.present &&
+  one.zero === two.zero &&
+  one.data === two.data &&
+  (one.offset === undefined) === (two.offset === undefined);
 
 interface Side {
   readonly disk: Disk;

@@ -119,9 +119,9 @@ describe("plan", () => {
     const disk = await newDisk(8192, 512, MemoryStorage.from(new Uint8Array(8192).fill(9)));
     await disk.write(1024, new Uint8Array(512).fill(1));
     await disk.writeZeroes(4096, 1024);
-    const cut = planTopLayer(disk, { unit: 1, longest: 4096, signal: undefined });
+    const cut = planTopLayer(disk, { backed: 8192, unit: 1, longest: 4096, signal: undefined });
     expect(drawn(await collect(cut))).toEqual(["1024-1536:1024-1536", "4096-5120:"]);
-    const wide = planTopLayer(disk, { unit: 2048, longest: 4096, signal: undefined });
+    const wide = planTopLayer(disk, { backed: 8192, unit: 2048, longest: 4096, signal: undefined });
     expect(drawn(await collect(wide))).toEqual(["0-2048:0-2048", "4096-6144:4096-6144"]);
   });
 });

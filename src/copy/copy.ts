@@ -61,6 +61,7 @@ export async function copy(source: CopySource, target: Disk, options: CopyOption
         unit: options.compress === true ? copyUnit(target) : (options.unit ?? 1),
         longest: segmentBytes,
         signal,
+        backed: target.backing?.size ?? 0,
       })
     : plan(source, { unit: copyUnit(target), longest: segmentBytes, signal });
   const reader = new SegmentReader(source, segments);

@@ -58,11 +58,12 @@ export async function* plan(source: CopySource, options: PlanOptions): AsyncGene
 
 /**
  * As {@link plan}, but only what the top layer of the source has of its own, be it data or zeros: the
- * target has the layers behind it already. Widened to whole units, whose rest comes from those layers.
+ * target has the layers behind it already, which reach up to `backed`: beyond, zeros need not be said.
+ * Widened to whole units, whose rest comes from those layers.
  */
 export async function* planTopLayer(
   source: CopySource,
-  { unit, longest, signal }: PlanOptions,
+  { unit, longest, signal, backed }: PlanOptions & { readonly backed: number },
 ): AsyncGenerator<Segment> {
   let planned = 0;
   function* data(start: number, end: number): Generator<Segment> {
@@ -74,7 +75,9 @@ export async function* planTopLayer(
   }
   for await (const extent of source.extents({ holes: true, signal })) {
     if (extent.depth > 0) continue;
-    const stop = extent.start + extent.length;
+    const last = extent.start + extent.length;
+    const stop = extent.zero ? Math.min(last, backed) : last;
+    if (stop <= extent.start) continue;
     const from = Math.max(planned, alignDown(extent.start, unit));
     const to = Math.min(source.size, alignUp(stop, unit));
     const zeroFrom = Math.max(from, alignUp(extent.start, unit));

@@ -232,7 +232,7 @@ export class Disk {
    * Changes the size of the disk; a new part reads as zeros. `size` is a multiple of 512, or for a raw
    * image, whose file gets that length, any number of bytes.
    */
-  async resize(size: number, options: ResizeOptions = {}): Promise<void> {
+  async resize(size: number, options: Omit<ResizeOptions, "backingSize"> = {}): Promise<void> {
     const writer = this.checkWritable();
     const unit = this.image.isTransparent === true ? 1 : 512;
     if (!Number.isFinite(size) || size < 0 || size % unit !== 0) {
@@ -249,7 +249,7 @@ export class Disk {
     }
     this.unpacked.clear();
     const old = this.size;
-    await writer.resize(size, options);
+    await writer.resize(size, { ...options, backingSize: this.backing?.size ?? 0 });
     if (size > old) await this.zeroGrown(old);
   }
 

@@ -100,6 +100,11 @@ export interface Edge {
 /** How an image is resized. */
 export interface ResizeOptions {
   readonly preallocation?: Preallocation;
+  /**
+   * Size of the disk behind the image in bytes; default 0. Where it reaches past the old end, what is
+   * preallocated must not let it show.
+   */
+  readonly backingSize?: number;
 }
 
 /** The preallocation modes of `qemu-img`. */

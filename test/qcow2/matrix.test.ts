@@ -1,6 +1,6 @@
 /**
  * Both ways between QEMU and us, for each cluster size × refcount width × version × preallocation ×
- * compression type that QEMU allows.
+ * compression type that QEMU allows, and some of them with extended L2 entries.
  */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
 import { check, create, open } from "../../src/index.ts";
 import { describePeer } from "../peers.ts";
+import { minExtendedCluster } from "./kit.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "platter-matrix-"));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
@@ -18,6 +19,7 @@ interface Combination {
   readonly refcount_bits: number;
   readonly preallocation: string;
   readonly compression_type: string;
+  readonly extended_l2?: boolean;
 }
 
 function* combinations(clusterSize: number): Generator<Combination> {
@@ -28,6 +30,11 @@ function* combinations(clusterSize: number): Generator<Combination> {
       for (const compression_type of ["zlib", "zstd"]) {
         yield { ...common, compat: "1.1", refcount_bits, compression_type };
       }
+    }
+    if (clusterSize < minExtendedCluster) continue;
+    for (const refcount_bits of [1, 16]) {
+      const extended = { ...common, compat: "1.1", refcount_bits, extended_l2: true };
+      yield { ...extended, compression_type: "zstd" };
     }
   }
 }
@@ -59,7 +66,7 @@ function expected(clusterSize: number, withPacked: boolean): Uint8Array {
 const text = (options: Combination): string =>
   Object.entries(options)
     .filter(([name]) => name !== "compression_type" || options.compat !== "0.10")
-    .map(([name, value]) => `${name}=${value}`)
+    .map(([name, value]) => `${name}=${value === true ? "on" : value}`)
     .join(",");
 
 const sizes = Array.from({ length: 13 }, (_, i) => 2 ** (9 + i));

@@ -1,5 +1,8 @@
 import { PlatterError, type ErrorCode } from "../../errors.ts";
 
+/** A number as QEMU prints addresses: with "0x" before it unless it is 0. */
+export const address = (value: number): string => (value === 0 ? "0" : `0x${value.toString(16)}`);
+
 /** What is known about a value in an image that is refused. */
 export interface InvalidDetails {
   readonly field?: string;

@@ -2,7 +2,7 @@ import { advance, guest, lower, type GuestOffset, type HostOffset } from "../../
 import { Kind, nowhere, type Mapping, type Runs } from "../../disk/index.ts";
 import { copiedBit, compressedBit, decodeCompressed, hostOffset, zeroBit } from "./entries.ts";
 import { entrySize } from "./geometry.ts";
-import { invalid } from "./invalid.ts";
+import { address, invalid } from "./invalid.ts";
 import { lowerOf, upperOf } from "./l2-table.ts";
 import type { Metadata } from "./metadata.ts";
 import {
@@ -151,8 +151,8 @@ export class Qcow2Mapping implements Mapping {
 
   private unaligned(host: HostOffset, table: Table, index: number): Error {
     const text =
-      `Cluster allocation offset 0x${host.toString(16)} unaligned ` +
-      `(L2 offset: 0x${table.offset.toString(16)}, L2 index: 0x${index.toString(16)})`;
+      `Cluster allocation offset ${address(host)} unaligned ` +
+      `(L2 offset: ${address(table.offset)}, L2 index: ${address(index)})`;
     return invalid(this.metadata.storage.name, "E_CORRUPT", text, {
       field: "L2 entry",
       offset: table.offset + index * table.entrySize,
@@ -163,7 +163,7 @@ export class Qcow2Mapping implements Mapping {
   private zeroInVersion2(table: Table, index: number): Error {
     const text =
       `Zero cluster entry found in pre-v3 image ` +
-      `(L2 offset: 0x${table.offset.toString(16)}, L2 index: 0x${index.toString(16)})`;
+      `(L2 offset: ${address(table.offset)}, L2 index: ${address(index)})`;
     return invalid(this.metadata.storage.name, "E_CORRUPT", text, {
       field: "L2 entry",
       offset: table.offset + index * table.entrySize,

@@ -2,16 +2,19 @@ import { advance, alignDown, alignUp, divideUp, guest, host, lower } from "../..
 import { PlatterError } from "../../errors.ts";
 import { setOwned } from "./l2-table.ts";
 import type { WritableMetadata } from "./metadata.ts";
-import { link, reserve, tableFor } from "./reservation.ts";
+import { link, reserve, tableFor, type Link } from "./reservation.ts";
+import { allSubclusters, setSubclusters } from "./subclusters.ts";
 
 /**
  * preallocation=metadata: maps the guest bytes [from, to) to clusters that hold nothing yet, and
- * makes the file long enough for them.
+ * makes the file long enough for them. `hides`: their subclusters read as zeros, not as what a backing
+ * image has.
  */
 export async function preallocateMetadata(
   metadata: WritableMetadata,
   from: number,
   to: number,
+  hides: boolean,
 ): Promise<void> {
   const { geometry, storage, l2, writeBack } = metadata;
   // A cluster that the old end of the disk cuts through stays as it is.
@@ -31,6 +34,7 @@ export async function preallocateMetadata(
       lower(guest(to), advance(at, requestLimit(geometry.clusterSize))),
     );
     await link(metadata, links, undefined, () => () => undefined);
+    if (hides) await markZero(metadata, links);
     await clearStale(metadata, place, alignUp(end - at, geometry.clusterSize));
     // As far as QEMU copies on writing a part of the last cluster.
     fileEnd = Math.max(fileEnd, place + alignUp(end - at, geometry.subclusterSize));
@@ -41,6 +45,14 @@ export async function preallocateMetadata(
     await writeBack.flush(false);
   }
   await grow();
+}
+
+/** Makes all subclusters of the links read as zeros. */
+async function markZero({ l2 }: WritableMetadata, links: readonly Link[]): Promise<void> {
+  for (const { l2Offset, index, count } of links) {
+    const table = await l2.load(l2Offset);
+    for (let i = 0; i < count; i++) setSubclusters(l2, table, index + i, allSubclusters, 0);
+  }
 }
 
 /** Zeroes what new clusters hold from former times, if they are inside the file already. */
@@ -60,12 +72,16 @@ async function clearStale(
 /** QEMU asks for whole clusters, less than 2 GiB at a time. */
 const requestLimit = (clusterSize: number): number => alignDown(2 ** 31 - 1, clusterSize);
 
-/** Reserves all data clusters in one piece at the end of the file, then maps them. */
+/**
+ * Reserves all data clusters in one piece at the end of the file, then maps them. `hides`: their
+ * subclusters are data, which is zeros; otherwise a backing image shows until they are written.
+ */
 export async function preallocateData(
   metadata: WritableMetadata,
   from: number,
   to: number,
   mode: "falloc" | "full",
+  hides: boolean,
 ): Promise<void> {
   const { geometry, allocator, storage } = metadata;
   const { clusterSize, l2Entries } = geometry;
@@ -96,6 +112,7 @@ export async function preallocateData(
       index++
     ) {
       setOwned(metadata.l2, table, index, place);
+      if (hides) setSubclusters(metadata.l2, table, index, 0, allSubclusters);
       place = advance(place, clusterSize);
       at = advance(at, clusterSize);
     }

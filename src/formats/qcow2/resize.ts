@@ -16,7 +16,7 @@ import { lastUsedCluster, preallocateData, preallocateMetadata } from "./preallo
 export async function resize(
   metadata: WritableMetadata,
   size: number,
-  { preallocation = "off" }: ResizeOptions,
+  { preallocation = "off", backingSize = 0 }: ResizeOptions,
   replacing: () => () => boolean = () => () => true,
 ): Promise<void> {
   const { geometry, storage } = metadata;
@@ -39,8 +39,11 @@ export async function resize(
     await shrink(metadata, size, preallocation, replacing);
   } else {
     await metadata.growL1(entries);
-    if (preallocation === "metadata") await preallocateMetadata(metadata, old, size);
-    else if (preallocation !== "off") await preallocateData(metadata, old, size, preallocation);
+    const hides = geometry.hasSubclusters && backingSize > old;
+    if (preallocation === "metadata") await preallocateMetadata(metadata, old, size, hides);
+    else if (preallocation !== "off") {
+      await preallocateData(metadata, old, size, preallocation, hides);
+    }
   }
   await metadata.writeBack.flush(false);
   await metadata.updateHeader({ size: BigInt(size) });

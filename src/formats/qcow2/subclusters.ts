@@ -7,7 +7,7 @@
  * place for it.
  */
 import type { PlatterError } from "../../errors.ts";
-import { invalid } from "./invalid.ts";
+import { address, invalid } from "./invalid.ts";
 import { hostClusterOf, isCompressed } from "./l2-table.ts";
 import type { Table, TableCache } from "./tables.ts";
 
@@ -64,8 +64,8 @@ export const isInvalid = (hasPlace: boolean, zeros: number, allocated: number): 
 /** The error for an entry of which {@link isInvalid} holds, in QEMU's words. */
 export function invalidSubclusters(file: string, table: Table, index: number): PlatterError {
   const text =
-    `Invalid cluster entry found (L2 offset: 0x${table.offset.toString(16)}, ` +
-    `L2 index: 0x${index.toString(16)})`;
+    `Invalid cluster entry found (L2 offset: ${address(table.offset)}, ` +
+    `L2 index: ${address(index)})`;
   return invalid(file, "E_CORRUPT", text, {
     field: "subcluster bitmap",
     offset: table.offset + index * table.entrySize + zeroWord,

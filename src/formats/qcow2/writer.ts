@@ -132,10 +132,11 @@ export class Qcow2Writer implements ImageWriter {
   ): Promise<Change | undefined> {
     if (this.metadata.header.fields.version < 3) return undefined;
     const { hasSubclusters, clusterSize } = this.metadata.geometry;
-    if (hasSubclusters && (at % clusterSize !== 0 || this.lastWhole(end) <= at)) {
+    const whole = hasSubclusters ? this.wholeForZeroing(end) : end;
+    if (hasSubclusters && (at % clusterSize !== 0 || this.lastWhole(whole) <= at)) {
       return this.zeroSubclusters(at, end);
     }
-    return this.wholeClusters(at, end, (table, index) => {
+    return this.wholeClusters(at, whole, (table, index) => {
       const drop = isCompressed(table, index) || (unmap && hostClusterOf(table, index) !== 0);
       const flag = hasSubclusters ? 0 : zeroBit;
       return drop
@@ -237,6 +238,16 @@ export class Qcow2Writer implements ImageWriter {
   private lastWhole(end: GuestOffset): GuestOffset {
     const { geometry, diskSize } = this.metadata;
     return end === diskSize ? end : alignDown(end, geometry.clusterSize);
+  }
+
+  /**
+   * Where zeroing by clusters ends and by subclusters goes on. Up to an end of the disk inside a
+   * subcluster QEMU makes two requests, and so takes the last cluster by subclusters.
+   */
+  private wholeForZeroing(end: GuestOffset): GuestOffset {
+    const { clusterSize, subclusterSize } = this.metadata.geometry;
+    const cut = end % subclusterSize !== 0 && end % clusterSize > subclusterSize;
+    return cut ? alignDown(end, clusterSize) : end;
   }
 
   /**
