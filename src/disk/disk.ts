@@ -9,7 +9,7 @@ import {
 } from "../bytes/index.ts";
 import type { Codec, Codecs } from "../codec/index.ts";
 import { PlatterError } from "../errors.ts";
-import type { Image, ResizeOptions } from "./image.ts";
+import type { Image, Preallocation, ResizeOptions } from "./image.ts";
 import { Kind, Runs } from "./mapping.ts";
 import { ClusterCache } from "./cluster-cache.ts";
 import { extents, type Extent, type ExtentOptions } from "./extents.ts";
@@ -250,10 +250,10 @@ export class Disk {
     this.unpacked.clear();
     const old = this.size;
     await writer.resize(size, { ...options, backingSize: this.backing?.size ?? 0 });
-    if (size > old) await this.zeroGrown(old);
+    if (size > old) await this.zeroGrown(old, options.preallocation ?? "off");
   }
 
-  /** Has whole clusters from `at` to the end of the disk read as zeros, and returns how far it came. */
+  /** Has whole subclusters from `at` to the end of the disk read as zeros, and returns how far it came. */
   private async markZero(at: GuestOffset): Promise<GuestOffset> {
     const end = guest(this.size);
     let position = at;
@@ -270,10 +270,14 @@ export class Disk {
    * Zeroes what would show through in the part of the disk from `old` on: what the cluster that the
    * old end cut through held there in earlier times, and what a longer backing image has.
    */
-  private async zeroGrown(old: number): Promise<void> {
-    const clusterEnd = alignUp(guest(old), this.image.clusterSize);
-    // All of the new part is marked as zeros, as QEMU does it, where a longer image lies behind it.
-    const marked = (this.backing?.size ?? 0) > old ? await this.markZero(clusterEnd) : clusterEnd;
+  private async zeroGrown(old: number, preallocation: Preallocation): Promise<void> {
+    const { clusterSize, subclusterSize = clusterSize } = this.image;
+    const clusterEnd = alignUp(guest(old), clusterSize);
+    // All of the new part is marked as zeros, as QEMU does it, where a longer image lies behind it;
+    // but subclusters whose space has been reserved are data already.
+    const reserved = preallocation === "falloc" || preallocation === "full";
+    const marks = (this.backing?.size ?? 0) > old && !(reserved && subclusterSize < clusterSize);
+    const marked = marks ? await this.markZero(alignUp(guest(old), subclusterSize)) : clusterEnd;
     const end =
       marked === this.size
         ? Math.min(this.size, clusterEnd)

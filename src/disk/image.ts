@@ -102,7 +102,7 @@ export interface ResizeOptions {
   readonly preallocation?: Preallocation;
   /**
    * Size of the disk behind the image in bytes; default 0. Where it reaches past the old end, what is
-   * preallocated must not let it show.
+   * preallocated with its space must not let it show.
    */
   readonly backingSize?: number;
 }

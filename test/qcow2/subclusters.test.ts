@@ -115,15 +115,20 @@ describePeer(["qemu-img@7.2", "qemu-io@7.2"], "extended L2 entries", (qemuImg, q
 
   const growths = choose({
     clusterSize: [16 * KiB, 64 * KiB],
+    size: [512 * KiB, 510 * KiB + 512],
     created: ["off", "metadata", "full"],
     grown: ["off", "metadata", "falloc", "full"],
     behind: [undefined, 300, 900, 2000],
   });
-  it.each(growths)(
-    "in clusters of $clusterSize, preallocated $created, grown $grown, $behind KiB behind",
-    async ({ clusterSize, created, grown, behind }) => {
+  // QEMU 7.2 maps new space over the cluster that an old end cuts through, and so loses its data.
+  const possible = growths.filter(
+    ({ size, grown }) => size % (64 * KiB) === 0 || grown === "off" || grown === "metadata",
+  );
+  it.each(possible)(
+    "$size bytes in clusters of $clusterSize, preallocated $created, grown $grown, $behind KiB behind",
+    async ({ clusterSize, size, created, grown, behind }) => {
       const values = { cluster_size: clusterSize, preallocation: created, extended_l2: true };
-      await createBoth(values, 512 * KiB, behind && behind * KiB);
+      await createBoth(values, size, behind && behind * KiB);
       expect(await fileDifference(ours, theirs)).toBeUndefined();
       expect(await ourMap(ours)).toEqual(await theirMap(qemuImg, ours));
       await qemuImg.run(["resize", "-q", `--preallocation=${grown}`, theirs, "1M"]);
@@ -131,10 +136,7 @@ describePeer(["qemu-img@7.2", "qemu-io@7.2"], "extended L2 entries", (qemuImg, q
       await disk.resize(MiB, { preallocation: grown });
       await disk.close();
       expect(await ourMap(ours)).toEqual(await theirMap(qemuImg, ours));
-      // Without preallocation QEMU marks all that is new as zeros, we what the backing image would show.
-      if (behind !== 900 || grown !== "off") {
-        expect(await fileDifference(ours, theirs)).toBeUndefined();
-      }
+      expect(await fileDifference(ours, theirs)).toBeUndefined();
       await qemuImg.run(["compare", ours, theirs]);
       rmSync(ours);
       rmSync(theirs);

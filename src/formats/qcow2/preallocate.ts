@@ -2,19 +2,17 @@ import { advance, alignDown, alignUp, divideUp, guest, host, lower } from "../..
 import { PlatterError } from "../../errors.ts";
 import { setOwned } from "./l2-table.ts";
 import type { WritableMetadata } from "./metadata.ts";
-import { link, reserve, tableFor, type Link } from "./reservation.ts";
+import { link, reserve, tableFor } from "./reservation.ts";
 import { allSubclusters, setSubclusters } from "./subclusters.ts";
 
 /**
  * preallocation=metadata: maps the guest bytes [from, to) to clusters that hold nothing yet, and
- * makes the file long enough for them. `hides`: their subclusters read as zeros, not as what a backing
- * image has.
+ * makes the file long enough for them.
  */
 export async function preallocateMetadata(
   metadata: WritableMetadata,
   from: number,
   to: number,
-  hides: boolean,
 ): Promise<void> {
   const { geometry, storage, l2, writeBack } = metadata;
   // A cluster that the old end of the disk cuts through stays as it is.
@@ -34,7 +32,6 @@ export async function preallocateMetadata(
       lower(guest(to), advance(at, requestLimit(geometry.clusterSize))),
     );
     await link(metadata, links, undefined, () => () => undefined);
-    if (hides) await markZero(metadata, links);
     await clearStale(metadata, place, alignUp(end - at, geometry.clusterSize));
     // As far as QEMU copies on writing a part of the last cluster.
     fileEnd = Math.max(fileEnd, place + alignUp(end - at, geometry.subclusterSize));
@@ -45,14 +42,6 @@ export async function preallocateMetadata(
     await writeBack.flush(false);
   }
   await grow();
-}
-
-/** Makes all subclusters of the links read as zeros. */
-async function markZero({ l2 }: WritableMetadata, links: readonly Link[]): Promise<void> {
-  for (const { l2Offset, index, count } of links) {
-    const table = await l2.load(l2Offset);
-    for (let i = 0; i < count; i++) setSubclusters(l2, table, index + i, allSubclusters, 0);
-  }
 }
 
 /** Zeroes what new clusters hold from former times, if they are inside the file already. */

@@ -39,9 +39,9 @@ export async function resize(
     await shrink(metadata, size, preallocation, replacing);
   } else {
     await metadata.growL1(entries);
-    const hides = geometry.hasSubclusters && backingSize > old;
-    if (preallocation === "metadata") await preallocateMetadata(metadata, old, size, hides);
+    if (preallocation === "metadata") await preallocateMetadata(metadata, old, size);
     else if (preallocation !== "off") {
+      const hides = geometry.hasSubclusters && backingSize > old;
       await preallocateData(metadata, old, size, preallocation, hides);
     }
   }
