@@ -139,6 +139,7 @@ async function fillNew(
       ...copyOptions(options, context),
       targetIsZero: backing === undefined && created.storage.isDevice !== true,
       topLayerOnly: backing !== undefined,
+      backed: behind?.size ?? 0,
     });
     await bitmaps?.copy(disk);
     await made.finish({ durable: sync });

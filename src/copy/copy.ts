@@ -27,6 +27,11 @@ export interface CopyOptions {
   readonly targetIsZero?: boolean;
   /** The target has the source's backing images behind it: copy only the source's top layer. */
   readonly topLayerOnly?: boolean;
+  /**
+   * With `topLayerOnly`: from this guest offset on the target reads as zeros already. Default: it does
+   * nowhere.
+   */
+  readonly backed?: number;
   /** With `topLayerOnly`: pieces are widened to multiples of this many bytes. Default 1. */
   readonly unit?: number;
   /** A flush after each write. */
@@ -61,7 +66,7 @@ export async function copy(source: CopySource, target: Disk, options: CopyOption
         unit: options.compress === true ? copyUnit(target) : (options.unit ?? 1),
         longest: segmentBytes,
         signal,
-        backed: target.backing?.size ?? 0,
+        backed: options.backed ?? source.size,
       })
     : plan(source, { unit: copyUnit(target), longest: segmentBytes, signal });
   const reader = new SegmentReader(source, segments);
