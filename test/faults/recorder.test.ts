@@ -289,6 +289,23 @@ const KiB = 1024;
 const small = { cluster_size: 512, refcount_bits: 64 };
 
 const scenarios: Readonly<Record<string, () => Promise<Scenario>>> = {
+  "an overlay that is emptied after a commit, and gets another name behind it": async () => {
+    const base = new MemoryStorage({ name: "base" });
+    await base.write(0, new Uint8Array(512 * KiB).fill(9));
+    const scenario = new Scenario(await created(512 * KiB, { cluster_size: 2 * KiB }, "raw"), base);
+    await scenario.open();
+    // The base has all of it already.
+    for (let i = 0; i < 8; i++) await scenario.write((i * 53 * 1000) % (500 * KiB), 5000, 9);
+    await scenario.flush();
+    await scenario.disk.image.writer!.makeEmpty!();
+    await scenario.flush();
+    await scenario.write(100 * KiB, 3000, 1);
+    await scenario.disk.image.writer!.setBacking!({ name: "elsewhere", format: "raw" });
+    await scenario.write(300 * KiB, 3000, 2);
+    await scenario.flush();
+    await scenario.disk.close();
+    return scenario;
+  },
   async "guest writes with flushes"() {
     const scenario = new Scenario(await created(1024 * KiB, { cluster_size: 4 * KiB }));
     await scenario.open();

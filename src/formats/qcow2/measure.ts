@@ -4,6 +4,7 @@ import { PlatterError } from "../../errors.ts";
 import type { FormatOptionValues } from "../format.ts";
 import type { Measurement, MeasureOptions, StoredRange } from "../measure.ts";
 import { entrySize, maxL1Bytes } from "./geometry.ts";
+import { readRefcountOrder } from "./options.ts";
 
 /** What of the creation options decides about the size of the file. */
 interface Shape {
@@ -133,21 +134,7 @@ function readShape(values: FormatOptionValues): Shape {
     throw refuse("compat", `Invalid compatibility level: '${compat}'`);
   }
   const version = compat === "0.10" ? 2 : 3;
-  const refcountBits = Number(values["refcount_bits"] ?? 16);
-  const refcountOrder = Math.log2(refcountBits);
-  if (!Number.isInteger(refcountOrder) || refcountOrder < 0 || refcountOrder > 6) {
-    throw refuse(
-      "refcount_bits",
-      "Refcount width must be a power of two and may not exceed 64 bits",
-    );
-  }
-  if (version < 3 && refcountBits !== 16) {
-    throw refuse(
-      "refcount_bits",
-      "Different refcount widths than 16 bits require compatibility level 1.1 or above " +
-        "(use compat=1.1 or greater)",
-    );
-  }
+  const refcountBits = 2 ** readRefcountOrder(values, version, "compat=1.1", refuse);
   return {
     clusterSize,
     extendedL2,

@@ -1,7 +1,7 @@
 import type { Preallocation } from "../../disk/index.ts";
 import type { CompressionType } from "../../codec/index.ts";
 import { PlatterError } from "../../errors.ts";
-import type { FormatCreateOptions, FormatOption } from "../format.ts";
+import type { FormatCreateOptions, FormatOption, FormatOptionValues } from "../format.ts";
 import { fileOptions } from "../file-options.ts";
 import { subclustersPerCluster } from "./geometry.ts";
 import { compressionTypes } from "./header.ts";
@@ -119,21 +119,7 @@ export function checkCreateOptions(
   if (version < 3 && lazyRefcounts) {
     throw refuse("lazy_refcounts", `Lazy refcounts only supported with ${newer}`);
   }
-  const refcountBits = Number(values["refcount_bits"] ?? 16);
-  const refcountOrder = Math.log2(refcountBits);
-  if (!Number.isInteger(refcountOrder) || refcountOrder < 0 || refcountOrder > 6) {
-    throw refuse(
-      "refcount_bits",
-      "Refcount width must be a power of two and may not exceed 64 bits",
-    );
-  }
-  if (version < 3 && refcountOrder !== 4) {
-    throw refuse(
-      "refcount_bits",
-      "Different refcount widths than 16 bits require compatibility level 1.1 or above " +
-        "(use version=v3 or greater)",
-    );
-  }
+  const refcountOrder = readRefcountOrder(values, version, "version=v3", refuse);
   if (version < 3 && compression !== "zlib") {
     throw refuse("compression_type", `Non-zlib compression type is only supported with ${newer}`);
   }
@@ -160,4 +146,31 @@ function oneOf<T extends string>(
   const found = allowed.find((candidate) => candidate === value);
   if (found === undefined) throw otherwise();
   return found;
+}
+
+/**
+ * log2 of the refcount width that `refcount_bits` asks for. `refuse` makes the error; `newer` is how
+ * its words call a version that can have it.
+ */
+export function readRefcountOrder(
+  values: FormatOptionValues,
+  version: number,
+  newer: string,
+  refuse: (name: string, qemu: string) => Error,
+): number {
+  const order = Math.log2(Number(values["refcount_bits"] ?? 16));
+  if (!Number.isInteger(order) || order < 0 || order > 6) {
+    throw refuse(
+      "refcount_bits",
+      "Refcount width must be a power of two and may not exceed 64 bits",
+    );
+  }
+  if (version < 3 && order !== 4) {
+    throw refuse(
+      "refcount_bits",
+      "Different refcount widths than 16 bits require compatibility level 1.1 or above " +
+        `(use ${newer} or greater)`,
+    );
+  }
+  return order;
 }
