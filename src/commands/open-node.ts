@@ -13,6 +13,7 @@ import type { Storage } from "../storage/index.ts";
 import type { CommandContext } from "./context.ts";
 import { nodeError, NodeOptions } from "./node-options.ts";
 import {
+  modeOf,
   nativeNeedsDirect,
   openReference,
   sharedWriter,
@@ -375,10 +376,14 @@ async function openLayer(
     ...(mode.barriers !== undefined && { barriers: mode.barriers }),
     writableDepth: mode.writableDepth,
     lock: (name) => mode.lock(name, mode.shared),
+    alone: below.isNone,
     references:
-      mode.inspect === true || below.isNone
+      mode.inspect === true
         ? "ignore"
-        : (reference, image, chain) => openBelow(reference, image, chain, below, context, mode),
+        : (reference, image, chain) =>
+            reference.kind === "data-file"
+              ? openReference(reference, image, chain, modeOf(reference, mode), context)
+              : openBelow(reference, image, chain, below, context, mode),
   });
   if (below.options.names.length === 0 || below.opened !== undefined) return disk;
   await disk.close();

@@ -14,7 +14,9 @@ export async function refuseSameFile(
 
 /** As {@link refuseSameFile}, for a target that is open already. */
 export function refuseSameStorage(disks: readonly Disk[], target: Disk): void {
-  refuseIdentity(disks, target.image.storage.identity, target.name);
+  const { storage, dataStorage } = target.image;
+  refuseIdentity(disks, storage.identity, target.name);
+  refuseIdentity(disks, dataStorage?.identity, dataStorage?.name ?? target.name);
 }
 
 function refuseIdentity(
@@ -25,7 +27,8 @@ function refuseIdentity(
   if (identity === undefined) return;
   for (const disk of disks) {
     for (let layer: Disk | undefined = disk; layer !== undefined; layer = layer.backing) {
-      if (layer.image.storage.identity !== identity) continue;
+      const { storage, dataStorage } = layer.image;
+      if (storage.identity !== identity && dataStorage?.identity !== identity) continue;
       throw new PlatterError(
         "E_SAME_FILE",
         `${target}: the target is (or is behind) the source ${disk.name}; choose another name`,
