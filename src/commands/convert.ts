@@ -111,7 +111,12 @@ async function refuseDataFile(
   if (createTarget === false) return;
   const file = format.newDataFile?.(targetOptions);
   if (file === undefined) return;
-  await refuseSameFile(disks, context.provider.resolve(file.name, target, "data-file"), context);
+  await refuseSameFile(
+    disks,
+    context.provider.resolve(file.name, target, "data-file"),
+    context,
+    target,
+  );
 }
 
 async function bitmapCopy(

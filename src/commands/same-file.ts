@@ -3,13 +3,17 @@ import { PlatterError } from "../errors.ts";
 import type { StorageProvider } from "../storage/index.ts";
 import type { CommandContext } from "./context.ts";
 
-/** Writing an image over itself, or over one that it is made of, would destroy it. */
+/**
+ * Writing an image over itself, or over one that it is made of, would destroy it. `target` is the file
+ * to be written: `image`, or what it keeps its data in.
+ */
 export async function refuseSameFile(
   disks: readonly Disk[],
   target: string,
   { provider }: CommandContext,
+  image: string = target,
 ): Promise<void> {
-  refuseIdentity(disks, await identityOf(target, provider), target);
+  refuseIdentity(disks, await identityOf(target, provider), target, image);
 }
 
 /** As {@link refuseSameFile}, for a target that is open already. */
@@ -23,6 +27,7 @@ function refuseIdentity(
   disks: readonly Disk[],
   identity: string | undefined,
   target: string,
+  image: string = target,
 ): void {
   if (identity === undefined) return;
   for (const disk of disks) {
@@ -35,7 +40,7 @@ function refuseIdentity(
         {
           file: target,
           qemu:
-            `${target}: error while converting ${layer.image.format}: Failed to get "write" lock\n` +
+            `${image}: error while converting ${layer.image.format}: Failed to get "write" lock\n` +
             `Is another process using the image [${target}]?`,
         },
       );
