@@ -299,15 +299,14 @@ export class Qcow2Writer implements ImageWriter {
       host: nowhere,
       edges: [],
       commit: () =>
-        this.settle(free, async () => {
-          await this.zeroOutside(start, stop, false);
-          await this.replace(cluster, clusterEnd, (table) => [
+        this.replaceAll(free, start, stop, false, () =>
+          this.replace(cluster, clusterEnd, (table) => [
             upperOf(table, index),
             lowerOf(table, index),
             (zeroSubclusters(table, index) | mask) >>> 0,
             (allocatedSubclusters(table, index) & ~mask) >>> 0,
-          ]);
-        }),
+          ]),
+        ),
       abort: () => this.settle(free, () => Promise.resolve()),
     };
   }
@@ -339,23 +338,41 @@ export class Qcow2Writer implements ImageWriter {
       host: nowhere,
       edges: [],
       commit: () =>
-        this.settle(free, async () => {
-          await this.zeroOutside(start, stop, unmap);
-          await this.replace(start, stop, entry);
-        }),
+        this.replaceAll(free, start, stop, unmap, () => this.replace(start, stop, entry)),
       abort: () => this.settle(free, () => Promise.resolve()),
     };
   }
 
   /**
-   * Clusters of a data file that lose their place: nothing else can have it, so they can go at once. A
-   * file that has to stay valid as a raw image gets zeros whatever the mapping says.
+   * The last step of a change of the guest bytes [start, end) to zeros, which `replace` makes in the
+   * tables. A data file that has to stay valid as a raw image gets the zeros too: when writes that
+   * had found the old mapping are done, so that none of them comes after.
    */
-  private async zeroOutside(start: GuestOffset, end: GuestOffset, unmap: boolean): Promise<void> {
-    const { dataFile, dataStorage, geometry } = this.metadata;
-    if (dataFile === undefined) return;
-    if (dataFile.raw) return zeroDataFile(dataStorage, start, end, unmap);
-    if (!unmap) return;
+  private async replaceAll(
+    free: () => void,
+    start: GuestOffset,
+    end: GuestOffset,
+    unmap: boolean,
+    replace: () => Promise<void>,
+  ): Promise<void> {
+    const { dataFile, dataStorage } = this.metadata;
+    const settled = dataFile?.raw === true ? () => undefined : free;
+    try {
+      await this.settle(settled, async () => {
+        if (dataFile?.raw === false && unmap) await this.discardOutside(start, end);
+        await replace();
+      });
+      if (dataFile?.raw !== true) return;
+      await this.leases.drain();
+      await zeroDataFile(dataStorage, start, end, unmap);
+    } finally {
+      if (dataFile?.raw === true) free();
+    }
+  }
+
+  /** Clusters of a data file that lose their place: nothing else can have it, so they go at once. */
+  private async discardOutside(start: GuestOffset, end: GuestOffset): Promise<void> {
+    const { dataStorage, geometry } = this.metadata;
     const { clusterSize, l2Entries } = geometry;
     const table = await tableFor(this.metadata, start);
     let from = start;
