@@ -27,7 +27,7 @@ export async function createFiles(
   format: Format,
   values: FormatOptionValues,
   context: CommandContext,
-  direct: boolean | undefined = undefined,
+  direct?: boolean,
 ): Promise<NewFiles> {
   const { provider } = context;
   const asked = format.newDataFile?.(values);
