@@ -70,7 +70,9 @@ export type CommandOptions = Partial<CommandContext>;
 const files = fileProvider();
 
 const follow: ReferenceResolver = (reference, image) =>
-  files.open(files.resolve(reference.name, image.name), { writable: false });
+  files.open(files.resolve(reference.name, image.name, reference.kind), {
+    writable: reference.writable,
+  });
 
 const context = (given: CommandOptions): CommandContext => ({
   provider: files,

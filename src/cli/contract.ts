@@ -65,6 +65,8 @@ export interface FormatOptionDescription {
   readonly name: string;
   readonly type: "string" | "size" | "number" | "boolean";
   readonly summary: string;
+  /** QEMU 7.2 does not have it. */
+  readonly newer?: boolean;
 }
 
 /** What the command line asks the formats. */
@@ -103,5 +105,6 @@ export interface Services {
   /** Where names become storages, and the codecs. */
   surroundings(
     onWarning: (message: string) => void,
+    dataFilesFrom: "image" | "working directory",
   ): Promise<Pick<CommandContext, "provider" | "codecs">>;
 }

@@ -76,7 +76,9 @@ export function printOptionHelp(
 ): void {
   const { face } = session;
   session.print(hasFile ? "Supported options:\n" : `Supported ${format} options:\n`);
-  for (const option of formats.describe(format, hasFile)) session.print(helpLine(option));
+  for (const option of formats.describe(format, hasFile)) {
+    if (face === "platter" || option.newer !== true) session.print(helpLine(option));
+  }
   if (!hasFile && face === "qemu") {
     session.print("\nThe protocol level may support further options.\n");
     session.print("Specify the target filename to include those options.\n");

@@ -22,8 +22,6 @@ const sizeOption: FormatOptionDescription = {
  */
 const laterOptions: Readonly<Record<string, Readonly<Record<string, OptionType>>>> = {
   qcow2: {
-    data_file: "string",
-    data_file_raw: "boolean",
     encryption: "boolean",
     extended_l2: "boolean",
     "encrypt.format": "string",
@@ -71,8 +69,8 @@ function describe(name: string, includeFile: boolean): FormatOptionDescription[]
   for (const format of formats) {
     for (const option of format.createOptions ?? []) {
       const isWanted = option.file === true ? includeFile : format.name === name;
-      const { type, help: summary } = option;
-      if (isWanted) add({ name: option.name, type, summary });
+      const { name: called, type, help: summary, newer = false } = option;
+      if (isWanted) add({ name: called, type, summary, newer });
     }
   }
   return [...found.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1));

@@ -6,9 +6,9 @@ export const services: Services = {
     const commands = await import("../commands/index.ts");
     return commands[name];
   },
-  async surroundings(onWarning) {
+  async surroundings(onWarning, dataFilesFrom) {
     const { fileProvider, nodeCodecs } = await import("../host/index.ts");
-    return { provider: fileProvider({ onWarning }), codecs: nodeCodecs };
+    return { provider: fileProvider({ onWarning, dataFilesFrom }), codecs: nodeCodecs };
   },
   async missing() {
     const { missingCapabilities } = await import("../host/index.ts");

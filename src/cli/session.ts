@@ -91,7 +91,10 @@ export function createSession(
     },
     safe: (name) => (escapes ? escapeControls(name) : name),
     async context(onProgress) {
-      const { provider, codecs } = await services.surroundings(session.warn);
+      const { provider, codecs } = await services.surroundings(
+        session.warn,
+        face === "qemu" ? "working directory" : "image",
+      );
       return {
         provider,
         codecs,

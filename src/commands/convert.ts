@@ -5,7 +5,8 @@ import { PlatterError } from "../errors.ts";
 import { formatNamed, type Format, type FormatOptionValues } from "../formats/index.ts";
 import type { CommandContext } from "./context.ts";
 import type { BitmapCopy } from "./convert-bitmaps.ts";
-import { createStorageOptions, discardQuietly, inQemuWords } from "./new-image.ts";
+import { createFiles } from "./new-files.ts";
+import { inQemuWords } from "./new-image.ts";
 import { openBehind, openImage } from "./open.ts";
 import { refuseSameFile, refuseSameStorage } from "./same-file.ts";
 
@@ -85,6 +86,7 @@ export async function convert(
       disks.push(await openImage(source, context));
     }
     if (options.targetImageOpts !== true) await refuseSameFile(disks, options.target, context);
+    await refuseDataFile(disks, format, options, context);
     const { onReadError } = options;
     const joined = concatenate(disks);
     const source = onReadError === undefined ? joined : salvaging(joined, onReadError);
@@ -97,6 +99,24 @@ export async function convert(
   } finally {
     await Promise.all(disks.map((disk) => disk.close()));
   }
+}
+
+/** The file for the data of the target may be none of those that it comes from. */
+async function refuseDataFile(
+  disks: readonly Disk[],
+  format: Format,
+  { target, targetOptions = {}, createTarget }: ConvertOptions,
+  context: CommandContext,
+): Promise<void> {
+  if (createTarget === false) return;
+  const file = format.newDataFile?.(targetOptions);
+  if (file === undefined) return;
+  await refuseSameFile(
+    disks,
+    context.provider.resolve(file.name, target, "data-file"),
+    context,
+    target,
+  );
 }
 
 async function bitmapCopy(
@@ -116,17 +136,19 @@ async function fillNew(
   bitmaps: BitmapCopy | undefined,
 ): Promise<void> {
   const { target, backing, targetOptions = {}, sync = false } = options;
-  const { provider, codecs } = context;
+  const { codecs } = context;
   const created = await inQemuWords(`${target}: error while converting ${format.name}: `, () =>
-    provider.create(target, {
-      ...createStorageOptions(format, targetOptions),
-      ...(options.direct === true && { direct: true }),
-    }),
+    createFiles(target, format, targetOptions, context, options.direct),
   );
   let behind: Disk | undefined;
   try {
     const made = await inQemuWords(`${target}: error while converting ${format.name}: `, () =>
-      format.create!(created.storage, { size: source.size, backing, values: targetOptions }),
+      format.create!(created.storage, {
+        size: source.size,
+        backing,
+        values: targetOptions,
+        dataStorage: created.dataStorage,
+      }),
     );
     if (backing !== undefined) {
       behind = await inQemuWords(`Could not open '${target}': Could not open backing file: `, () =>
@@ -134,19 +156,19 @@ async function fillNew(
       );
     }
     const disk = new Disk(made.image, behind, codecs);
+    refuseCompressed(disk, options);
     bitmaps?.refuse(disk);
     await copy(source, disk, {
       ...copyOptions(options, context),
-      targetIsZero: backing === undefined && created.storage.isDevice !== true,
+      targetIsZero: backing === undefined && created.areEmpty,
       topLayerOnly: backing !== undefined,
       backed: behind?.size ?? 0,
     });
     await bitmaps?.copy(disk);
     await made.finish({ durable: sync });
-    await created.storage.close();
     await created.publish();
   } catch (error) {
-    await discardQuietly(created);
+    await created.discard();
     throw error;
   } finally {
     await behind?.close();
@@ -172,7 +194,10 @@ async function fillExisting(
     },
     context,
   );
-  if (options.targetImageOpts === true) refuseSameStorage(disks, disk);
+  if (options.targetImageOpts === true || disk.image.dataStorage !== undefined) {
+    refuseSameStorage(disks, disk);
+  }
+  refuseCompressed(disk, options);
   bitmaps?.refuse(disk);
   if (disk.size < source.size) {
     throw new PlatterError(
@@ -189,6 +214,21 @@ async function fillExisting(
   await copy(source, disk, { ...copyOptions(options, context), targetIsZero });
   await bitmaps?.copy(disk);
   if (sync) await disk.flush();
+}
+
+/** Data in a file of its own is not compressed. */
+function refuseCompressed({ name, image }: Disk, { compress }: ConvertOptions): void {
+  if (compress !== true || image.dataStorage === undefined) return;
+  throw new PlatterError(
+    "E_UNSUPPORTED",
+    `${name}: the data goes to a file of its own, ${image.dataStorage.name}, where nothing can be ` +
+      `compressed; leave out -c`,
+    {
+      file: name,
+      field: "data file",
+      qemu: "error while writing at byte 0: Operation not supported",
+    },
+  );
 }
 
 const copyOptions = (options: ConvertOptions, { signal, onProgress }: CommandContext) => ({

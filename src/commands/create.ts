@@ -3,8 +3,10 @@ import type { BackingReference } from "../disk/index.ts";
 import { PlatterError } from "../errors.ts";
 import { formatNamed, type Format, type FormatOptionValues } from "../formats/index.ts";
 import type { CommandContext } from "./context.ts";
-import { createStorageOptions, discardQuietly, inQemuWords } from "./new-image.ts";
+import { createFiles } from "./new-files.ts";
+import { inQemuWords } from "./new-image.ts";
 import { openBehind } from "./open.ts";
+import { refuseSameFile } from "./same-file.ts";
 
 /** What to create. */
 export interface CreateOptions {
@@ -52,7 +54,7 @@ export async function create(
   const result = describe(options, format, size);
   options.onStart?.(result);
   const created = await inQemuWords(`${name}: `, () =>
-    context.provider.create(name, createStorageOptions(format, formatOptions)),
+    createFiles(name, format, formatOptions, context),
   );
   try {
     const made = await inQemuWords(`${name}: `, () =>
@@ -60,13 +62,13 @@ export async function create(
         size: alignUp(size, 512),
         backing,
         values: formatOptions,
+        dataStorage: created.dataStorage,
       }),
     );
     await made.finish({ durable: false });
-    await created.storage.close();
     await created.publish();
   } catch (error) {
-    await discardQuietly(created);
+    await created.discard();
     throw error;
   }
   return result;
@@ -86,7 +88,7 @@ async function sizeOf(options: CreateOptions, context: CommandContext): Promise<
     );
   }
   const fromBacking =
-    backing === undefined || unsafe ? undefined : await backingSize(name, backing, context);
+    backing === undefined || unsafe ? undefined : await backingSize(options, backing, context);
   const chosen = size ?? fromBacking;
   if (chosen !== undefined) return chosen;
   throw new PlatterError("E_INVALID_ARGUMENT", `${name}: a new image needs a size`, {
@@ -98,12 +100,17 @@ async function sizeOf(options: CreateOptions, context: CommandContext): Promise<
 
 /** Opens the backing image, which also proves that it can be opened. */
 async function backingSize(
-  name: string,
+  { name, format, formatOptions = {} }: CreateOptions,
   backing: BackingReference,
   context: CommandContext,
 ): Promise<number> {
   try {
     await using closed = await openBehind(backing, name, context);
+    const dataFile = formatNamed(format, "create").newDataFile?.(formatOptions);
+    if (dataFile !== undefined) {
+      const place = context.provider.resolve(dataFile.name, name, "data-file");
+      await refuseSameFile([closed], place, context);
+    }
     if (backing.format === undefined) {
       const detected = closed.image.format;
       throw new PlatterError(
@@ -163,6 +170,9 @@ const printOrder = [
   "compat",
   "backing_file",
   "backing_fmt",
+  "data_file",
+  "data_file_raw",
+  "keep_data_file",
   "lazy_refcounts",
   "refcount_bits",
 ];

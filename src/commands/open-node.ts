@@ -1,4 +1,4 @@
-import { Disk, DiskStorage, type BackingReference } from "../disk/index.ts";
+import { Disk, DiskStorage, type BackingReference, type FileReference } from "../disk/index.ts";
 import { PlatterError } from "../errors.ts";
 import {
   formatNamed,
@@ -266,16 +266,22 @@ async function openFormat(
   const child = await openChild(driver, options, position);
   const storage = child.storage ?? new DiskStorage(child.disk!);
   let format: Format;
-  const { runtime, below, json, isPlain } = await closingOnError(storage, async () => {
+  const { runtime, below, json, isPlain, dataFile } = await closingOnError(storage, async () => {
     format = driver === undefined ? await probe(storage) : formatNamed(driver, "open");
     return readFormatOptions(format, options, position.mode, noBacking);
   });
-  const disk = await openLayer(format!, storage, runtime, below, position);
+  const disk = await openLayer(format!, storage, runtime, below, dataFile, position);
   const plainName = isPlain && child.storage !== undefined ? child.plainName : undefined;
   return {
     disk,
     plainName,
-    json: { ...json, driver: format!.name, file: child.json, ...backingJson(below, disk) },
+    json: {
+      ...json,
+      driver: format!.name,
+      file: child.json,
+      ...backingJson(below, disk),
+      ...(dataFile.opened && { "data-file": dataFile.opened.json }),
+    },
   };
 }
 
@@ -318,6 +324,15 @@ interface FormatOptions {
   /** Options that decide what the guest sees, for the image's name. */
   readonly json: { readonly [key: string]: NodeJson };
   readonly isPlain: boolean;
+  /** Where the data of the image is, if not where the image says. */
+  readonly dataFile: DataFile;
+}
+
+/** The data file as the options have it. */
+interface DataFile {
+  readonly options: NodeOptions;
+  /** Filled when it has been opened. */
+  opened?: Node;
 }
 
 /** Options that make another disk of the same file. */
@@ -338,6 +353,8 @@ function readFormatOptions(
   const below = isLayered ? options.takeBelow("backing.") : new NodeOptions();
   const isOverridden = isNone || below.names.length > 0;
   const known = format.runtimeOptions ?? [];
+  const hasData = known.includes("data-file.") && !inspect;
+  const dataFile = { options: hasData ? options.takeBelow("data-file.") : new NodeOptions() };
   const runtime: Record<string, string | number | boolean | null> = {};
   for (const name of options.names) {
     const isKnown = known.some((one) => (one.endsWith(".") ? name.startsWith(one) : one === name));
@@ -352,7 +369,8 @@ function readFormatOptions(
     runtime,
     below: { isOverridden, isNone, options: below },
     json: Object.fromEntries(strong),
-    isPlain: strong.length === 0 && below.names.length === 0,
+    isPlain: strong.length === 0 && below.names.length === 0 && dataFile.options.names.length === 0,
+    dataFile,
   };
 }
 
@@ -361,6 +379,7 @@ async function openLayer(
   storage: Storage,
   runtime: RuntimeOptions,
   below: Below,
+  dataFile: DataFile,
   { context, mode, above }: Position,
 ): Promise<Disk> {
   const { codecs, signal } = context;
@@ -375,11 +394,20 @@ async function openLayer(
     ...(mode.barriers !== undefined && { barriers: mode.barriers }),
     writableDepth: mode.writableDepth,
     lock: (name) => mode.lock(name, mode.shared),
+    alone: below.isNone,
     references:
-      mode.inspect === true || below.isNone
+      mode.inspect === true
         ? "ignore"
-        : (reference, image, chain) => openBelow(reference, image, chain, below, context, mode),
+        : (reference, image, chain) =>
+            reference.kind === "data-file"
+              ? openData(reference, image, chain, dataFile, context, mode)
+              : openBelow(reference, image, chain, below, context, mode),
   });
+  if (dataFile.options.names.length > 0 && dataFile.opened === undefined) {
+    await disk.close();
+    const qemu = "'data-file' can only be set for images with an external data file";
+    throw nodeError("data-file", undefined, qemu, "the image has its data in itself");
+  }
   if (below.options.names.length === 0 || below.opened !== undefined) return disk;
   await disk.close();
   throw new PlatterError(
@@ -387,6 +415,23 @@ async function openLayer(
     `${storage.name}: the image names no backing file, so none can be put in its place.`,
     { file: storage.name, field: "backing", qemu: "Driver doesn't support backing files" },
   );
+}
+
+/** The data file: as the options say, and where they are silent as the image does. */
+async function openData(
+  reference: FileReference,
+  image: Storage,
+  above: readonly Storage[],
+  dataFile: DataFile,
+  context: CommandContext,
+  mode: NodeMode,
+): Promise<Storage | Disk> {
+  const inner = { ...mode, writable: reference.writable };
+  const { options } = dataFile;
+  if (options.names.length === 0) return openReference(reference, image, above, inner, context);
+  const node = await openNode(options, { context, mode: inner, isProtocol: true, above });
+  dataFile.opened = node;
+  return node.storage ?? new DiskStorage(node.disk!);
 }
 
 /** The backing image: as the options say, and where they are silent as the image does. */

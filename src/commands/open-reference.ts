@@ -1,4 +1,4 @@
-import type { BackingReference, Disk } from "../disk/index.ts";
+import type { BackingReference, Disk, FileReference } from "../disk/index.ts";
 import { PlatterError } from "../errors.ts";
 import type { LockMode, Storage } from "../storage/index.ts";
 import type { CommandContext } from "./context.ts";
@@ -22,13 +22,15 @@ export interface ImageMode {
  * the user chose to trust.
  */
 export async function openReference(
-  reference: BackingReference,
+  reference: BackingReference & Partial<Pick<FileReference, "kind">>,
   image: Pick<Storage, "name">,
   above: readonly Storage[],
   mode: ImageMode,
   context: CommandContext,
 ): Promise<Storage | Disk> {
   const { provider } = context;
+  if (reference.kind === "data-file")
+    return openDataFile(reference.name, image.name, mode, context);
   const below = { ...mode, writable: false };
   if (reference.name.startsWith("json:")) {
     const [{ parseNodeJson }, { openNodes }] = await Promise.all([
@@ -44,6 +46,26 @@ export async function openReference(
     writable: above.length === mode.writableDepth,
     lock: "none",
     ...(mode.direct === true && { direct: true }),
+  });
+}
+
+/** As what is opened that an image names: only its data is ever written. */
+export const modeOf = ({ writable }: FileReference, mode: ImageMode): ImageMode => ({
+  ...mode,
+  writable,
+});
+
+/** Opens the file with the data of `image`: as the bytes that it has, whatever it looks like. */
+function openDataFile(
+  name: string,
+  image: string,
+  { writable, direct }: ImageMode,
+  { provider }: CommandContext,
+): Promise<Storage> {
+  return provider.open(provider.resolve(name, image, "data-file"), {
+    writable,
+    lock: "none",
+    ...(direct === true && { direct: true }),
   });
 }
 

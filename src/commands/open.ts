@@ -5,7 +5,7 @@ import type { LockMode } from "../storage/index.ts";
 import type { CommandContext } from "./context.ts";
 import type { NodeOptions } from "./node-options.ts";
 import type { openNodes } from "./open-node.ts";
-import { openReference, sharedWriter, type ImageMode } from "./open-reference.ts";
+import { modeOf, openReference, sharedWriter, type ImageMode } from "./open-reference.ts";
 
 /** How a command opens an image that its user named. */
 export interface OpenImageOptions {
@@ -52,9 +52,9 @@ export async function openImage(options: OpenImageOptions, context: CommandConte
       codecs,
       signal,
       ...(barriers !== undefined && { barriers }),
-      references: alone
-        ? "ignore"
-        : (reference, image, above) => openReference(reference, image, above, mode, context),
+      alone,
+      references: (reference, image, above) =>
+        openReference(reference, image, above, modeOf(reference, mode), context),
       onWarning,
       writableDepth,
       lock: (found) => lock(found, shared),

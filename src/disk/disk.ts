@@ -9,6 +9,7 @@ import {
 } from "../bytes/index.ts";
 import type { Codec, Codecs } from "../codec/index.ts";
 import { PlatterError } from "../errors.ts";
+import type { Storage } from "../storage/index.ts";
 import type { Image, Preallocation, ResizeOptions } from "./image.ts";
 import { Kind, Runs } from "./mapping.ts";
 import { ClusterCache } from "./cluster-cache.ts";
@@ -50,6 +51,11 @@ export class Disk {
     return this.image.size;
   }
 
+  /** Where the image's guest data lies. */
+  private get dataStorage(): Storage {
+    return this.image.dataStorage ?? this.image.storage;
+  }
+
   /** Name of the image's storage, for messages. */
   get name(): string {
     return this.image.storage.name;
@@ -74,7 +80,7 @@ export class Disk {
 
   /** As {@link Disk.write}, of a range that is known to be inside the disk. */
   private async writeRange(at: GuestOffset, from: Uint8Array): Promise<void> {
-    const { storage } = this.image;
+    const storage = this.dataStorage;
     const runs = new Runs(1);
     const end = guest(at + from.length);
     let position = at;
@@ -303,9 +309,13 @@ export class Disk {
       await this.image.close();
     } finally {
       try {
-        await this.image.storage.close();
+        await this.image.dataStorage?.close();
       } finally {
-        await this.backing?.close();
+        try {
+          await this.image.storage.close();
+        } finally {
+          await this.backing?.close();
+        }
       }
     }
   }
@@ -379,8 +389,7 @@ export class Disk {
   }
 
   private async readData(host: HostOffset, into: Uint8Array): Promise<void> {
-    const { storage } = this.image;
-    const count = await storage.read(host, into);
+    const count = await this.dataStorage.read(host, into);
     if (count < into.length) throw this.truncated(host, into.length, count);
   }
 
@@ -426,7 +435,8 @@ export class Disk {
     end: GuestOffset,
     from: Uint8Array,
   ): Promise<GuestOffset> {
-    const { storage, writer } = this.image;
+    const storage = this.dataStorage;
+    const { writer } = this.image;
     const change = await writer!.ensure(at, end);
     try {
       for (const edge of change.edges) {
@@ -483,7 +493,7 @@ export class Disk {
   }
 
   private truncated(host: number, wanted: number, count: number): PlatterError {
-    const file = this.name;
+    const file = this.dataStorage.name;
     return new PlatterError(
       "E_TRUNCATED",
       `${file}: guest data at ${host} to ${host + wanted} ends after the end of the file ` +

@@ -22,7 +22,7 @@ export interface Extent {
   readonly compressed: boolean;
   /** Where the bytes are in `storage`; absent where they have no place of their own. */
   readonly offset?: number;
-  /** The storage of the deciding layer. */
+  /** The storage of the deciding layer that holds its guest data. */
   readonly storage: Storage;
 }
 
@@ -100,7 +100,7 @@ async function* walk(layer: Layer, start: number, end: number): AsyncGenerator<E
     for (let i = 0; i < runs.count; i++) {
       const from = Math.max(runs.guest[i]!, at);
       const to = Math.min(runs.guest[i]! + runs.length[i]!, mapped);
-      const common = { depth, storage: image.storage, compressed: false };
+      const common = { depth, storage: image.dataStorage ?? image.storage, compressed: false };
       const host = runs.host[i]! + (from - runs.guest[i]!);
       switch (runs.kind[i]) {
         case Kind.unallocated:
@@ -168,7 +168,7 @@ async function* below(
     data: false,
     compressed: false,
     ...(host !== undefined && { offset: host + (shared - start) }),
-    storage: disk.image.storage,
+    storage: disk.image.dataStorage ?? disk.image.storage,
   };
 }
 
@@ -179,7 +179,8 @@ function* stored(
   end: number,
   host: number,
 ): Generator<Extent> {
-  const { storage, isTransparent = false } = disk.image;
+  const { isTransparent = false } = disk.image;
+  const storage = disk.image.dataStorage ?? disk.image.storage;
   for (let at = start; at < end;) {
     const offset = host + (at - start);
     const extent =

@@ -14,6 +14,18 @@ export interface BackingReference {
   readonly format?: string | undefined;
 }
 
+/** Another file that an image names and needs: what the open policy decides about. */
+export interface FileReference {
+  /** `data-file`: where the image's own guest data lies; it is raw and never probed. */
+  readonly kind: "backing" | "data-file";
+  /** The name as it stands in the image. */
+  readonly name: string;
+  /** The backing image's format, if the image says. */
+  readonly format?: string | undefined;
+  /** Whether it will be written: a data file is, when its image is. */
+  readonly writable: boolean;
+}
+
 /**
  * An opened image: a format's view of a storage. It answers where guest bytes are and changes that;
  * it never moves them. {@link Disk} does, for every format.
@@ -22,6 +34,11 @@ export interface Image extends Mapping {
   /** The format's name, as in `qemu-img -f`. */
   readonly format: string;
   readonly storage: Storage;
+  /**
+   * Where guest data lies, when it is not `storage`: host offsets of data are offsets in here. Closed
+   * with the disk.
+   */
+  readonly dataStorage?: Storage | undefined;
   /** Size of the guest's disk in bytes. */
   readonly size: number;
   /** The unit in which the format allocates, in bytes; 1 where it does not allocate. */

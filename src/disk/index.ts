@@ -10,6 +10,7 @@ export type {
   BackingReference,
   Change,
   Edge,
+  FileReference,
   Image,
   ImageWriter,
   Preallocation,

@@ -6,6 +6,7 @@ export class Leases {
   private generation = { readers: 0 };
   /** Generations that may still have readers, oldest first. */
   private open = [this.generation];
+  private waiting: Array<{ readonly isDone: () => boolean; readonly wake: () => void }> = [];
 
   /** A reader starts; call the result when it is done. */
   take(): () => void {
@@ -13,6 +14,10 @@ export class Leases {
     generation.readers++;
     return () => {
       generation.readers--;
+      if (generation.readers > 0) return;
+      const waiting = this.waiting.filter(({ isDone }) => isDone());
+      this.waiting = this.waiting.filter(({ isDone }) => !isDone());
+      for (const { wake } of waiting) wake();
     };
   }
 
@@ -26,5 +31,11 @@ export class Leases {
     this.generation = { readers: 0 };
     this.open.push(this.generation);
     return () => before.every(({ readers }) => readers === 0);
+  }
+
+  /** As {@link Leases.advance}; resolves when all those readers are done. */
+  async drain(): Promise<void> {
+    const isDone = this.advance();
+    if (!isDone()) await new Promise<void>((wake) => this.waiting.push({ isDone, wake }));
   }
 }

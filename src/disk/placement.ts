@@ -60,6 +60,8 @@ export async function walkPlaces(
   options: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<void> {
   const end = guest(disk.size);
+  // Of a file for the data alone the host was not asked.
+  const isElsewhere = disk.image.dataStorage !== undefined;
   const runs = new Runs();
   for (let at = guest(0); at < end;) {
     throwIfAborted(options.signal);
@@ -72,6 +74,8 @@ export async function walkPlaces(
       if (kind === Kind.compressed) piece(Place.compressed, start, length);
       else if (runs.host[i] === nowhere) {
         piece(kind === Kind.unallocated ? Place.none : Place.zero, start, length);
+      } else if (isElsewhere) {
+        piece(kind === Kind.zero ? Place.reserved : Place.unknown, start, length);
       } else {
         const host = runs.hostOf(i, guest(start));
         allocation.each(host, length, (state, offset, size) => {

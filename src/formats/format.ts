@@ -14,7 +14,10 @@ export interface Format {
    * is of this format. `raw` says 1 to everything.
    */
   probe(head: Uint8Array): number;
-  /** Opens an image. Never opens anything that the image names. */
+  /**
+   * Opens an image. Never opens anything that the image names, but for the file with its own data,
+   * through `openDataFile`.
+   */
   open(storage: Storage, options: FormatOpenOptions): Promise<Image>;
   /** Names of what {@link FormatOpenOptions.runtime} may hold; one with a dot at its end is a group. */
   readonly runtimeOptions?: readonly string[];
@@ -27,6 +30,11 @@ export interface Format {
   create?(storage: WritableStorage, options: FormatCreateOptions): Promise<NewImage>;
   /** Tells how large a new image would become. Absent: it cannot be told. */
   measure?(options: MeasureOptions): Promise<Measurement>;
+  /**
+   * The separate file for guest data that creation options ask for. `keep`: it exists, and its contents
+   * stay; otherwise it is made. Absent: the format has no such thing.
+   */
+  newDataFile?(values: FormatOptionValues): { name: string; keep: boolean } | undefined;
 }
 
 /** How a format opens an image. */
@@ -45,6 +53,11 @@ export interface FormatOpenOptions {
   readonly onWarning?: ((message: string) => void) | undefined;
   /** What the user says about this image beyond what is in it. */
   readonly runtime?: RuntimeOptions | undefined;
+  /**
+   * Opens the file in which the image says that its guest data lies, by the open policy; for writing
+   * if the image is. Absent: the image is opened for its structure, without that file.
+   */
+  readonly openDataFile?: (name: string) => Promise<Storage>;
 }
 
 /**
@@ -71,6 +84,8 @@ export interface FormatOption {
   readonly default?: string | number | boolean;
   /** The option is about the file, not the format inside it. */
   readonly file?: boolean;
+  /** QEMU 7.2 does not have it: not shown in its help. */
+  readonly newer?: boolean;
 }
 
 /** Creation options by name, of the types that the table gives them. */
@@ -83,4 +98,6 @@ export interface FormatCreateOptions {
   readonly backing?: BackingReference | undefined;
   /** Values for {@link Format.createOptions}; absent ones take their defaults. */
   readonly values?: FormatOptionValues;
+  /** The file for guest data that `values` name, empty or to be kept, where they name one. */
+  readonly dataStorage?: WritableStorage | undefined;
 }

@@ -35,6 +35,8 @@ export interface ModelSetup {
   readonly compression: CompressionType | undefined;
   readonly backing: ModelBacking | undefined;
   readonly preallocation: "off" | "metadata" | "falloc";
+  /** Where the guest's data is, if not in the image: `raw` says that the file stays valid as a raw image. */
+  readonly dataFile: "plain" | "raw" | undefined;
   /** Granularities of the bitmaps that follow all changes; version 3 only. */
   readonly bitmaps: readonly number[];
   /** Sectors of the disk at first. */
@@ -75,6 +77,7 @@ export function qcow2Setups(options: SetupOptions): fc.Arbitrary<ModelSetup> {
         "metadata" as const,
         "falloc" as const,
       ),
+      dataFile: fc.constantFrom(undefined, undefined, undefined, "plain" as const, "raw" as const),
       bitmaps: fc.constantFrom<readonly number[]>([], [], [512], [4096, 1 << 20]),
       sectors: fc.integer({ min: 1, max: 900 }),
       cacheSize: fc.constantFrom(1, undefined),
@@ -94,6 +97,10 @@ export function qcow2Setups(options: SetupOptions): fc.Arbitrary<ModelSetup> {
         setup.backing === undefined || (setup.extendedL2 && setup.version === 3)
           ? setup.preallocation
           : "off",
+      dataFile:
+        setup.version === 2 || (setup.dataFile === "raw" && setup.backing)
+          ? undefined
+          : setup.dataFile,
       bitmaps: setup.version === 2 ? [] : setup.bitmaps,
     }));
 }
@@ -115,6 +122,7 @@ export function rawSetups(): fc.Arbitrary<ModelSetup> {
       compression: undefined,
       backing: undefined,
       preallocation: "off",
+      dataFile: undefined,
       bitmaps: [],
       cacheSize: undefined,
     }));
@@ -263,6 +271,13 @@ interface Effect {
   readonly bytes: Uint8Array | "zeros" | undefined;
 }
 
+/** What an image needs besides its own file. */
+interface Behind {
+  readonly base: MemoryStorage | undefined;
+  readonly data: MemoryStorage;
+  readonly dataFile: JitterStorage;
+}
+
 /** An image, and a byte array that has to be equal to it. */
 export class Model {
   readonly setup: ModelSetup;
@@ -271,7 +286,7 @@ export class Model {
   disk: Disk;
   private readonly codecs: Codecs;
   private readonly storage: JitterStorage;
-  private readonly base: MemoryStorage | undefined;
+  private readonly behind: Behind;
   /** Granules of 512 bytes that have been changed since the bitmaps were added. */
   private changed = new Set<number>();
   private writes = 0;
@@ -280,14 +295,14 @@ export class Model {
     setup: ModelSetup,
     codecs: Codecs,
     storage: JitterStorage,
-    base: MemoryStorage | undefined,
+    behind: Behind,
     disk: Disk,
     bytes: Uint8Array,
   ) {
     this.setup = setup;
     this.codecs = codecs;
     this.storage = storage;
-    this.base = base;
+    this.behind = behind;
     this.disk = disk;
     this.bytes = bytes;
   }
@@ -298,16 +313,19 @@ export class Model {
     codecs: Codecs,
     inner: WritableStorage = new MemoryStorage({ name: "model" }),
     base?: WritableStorage,
+    data: MemoryStorage = new MemoryStorage({ name: "data" }),
   ): Promise<Model> {
     const size = setup.sectors * 512;
     const storage = new JitterStorage(inner, setup.jitter);
     const bytes = new Uint8Array(size);
-    const behind = setup.backing && (await createBacking(setup.backing, size, codecs, base));
-    if (behind !== undefined) bytes.set(behind.bytes.subarray(0, size));
+    const dataFile = new JitterStorage(data, setup.jitter);
+    const backing = setup.backing && (await createBacking(setup.backing, size, codecs, base));
+    if (backing !== undefined) bytes.set(backing.bytes.subarray(0, size));
     const made = await formatNamed(setup.format, "create").create!(storage, {
       size,
       backing: setup.backing && { name: "base", format: setup.backing.format },
       values: createValues(setup),
+      dataStorage: dataFile,
     });
     if (setup.bitmaps.length > 0) {
       const bitmaps = await made.image.bitmaps!();
@@ -315,8 +333,9 @@ export class Model {
     }
     await made.finish({ durable: true });
     await made.image.close();
-    const disk = await openModel(setup, codecs, storage, behind?.storage);
-    return new Model(setup, codecs, storage, behind?.storage, disk, bytes);
+    const behind = { base: backing?.storage, data, dataFile };
+    const disk = await openModel(setup, codecs, storage, behind);
+    return new Model(setup, codecs, storage, behind, disk, bytes);
   }
 
   /** Takes one step and compares what can be compared. */
@@ -348,12 +367,22 @@ export class Model {
     await this.expectClean(this.disk);
     await this.disk.close();
     await this.expectClosedClean();
+    this.expectRaw();
+  }
+
+  /** The data file by itself is the disk, if it has to be. */
+  private expectRaw(): void {
+    if (this.setup.dataFile !== "raw") return;
+    const raw = this.behind.data.toBytes();
+    assert.isAtLeast(raw.length, this.bytes.length, "length of the data file");
+    expectEqual(raw.subarray(0, this.bytes.length), this.bytes, 0);
   }
 
   private async reopen(): Promise<void> {
     await this.disk.close();
     await this.expectClosedClean();
-    this.disk = await openModel(this.setup, this.codecs, this.storage, this.base);
+    this.expectRaw();
+    this.disk = await openModel(this.setup, this.codecs, this.storage, this.behind);
     await this.expectContents();
   }
 
@@ -521,7 +550,10 @@ export class Model {
       case "write":
         return this.disk.write(start, bytes as Uint8Array);
       case "compressed":
-        return this.disk.writeCompressed(start, bytes as Uint8Array);
+        // What lies in a file of its own is never compressed.
+        return this.setup.dataFile === undefined
+          ? this.disk.writeCompressed(start, bytes as Uint8Array)
+          : this.disk.write(start, bytes as Uint8Array);
       case "discard":
         return this.disk.discard(start, end - start);
       default:
@@ -601,6 +633,10 @@ function createValues(setup: ModelSetup): FormatOptionValues {
     compression_type: setup.compression ?? "zlib",
     preallocation: setup.preallocation,
     ...(setup.extendedL2 && { extended_l2: true }),
+    ...(setup.dataFile !== undefined && {
+      data_file: "data",
+      data_file_raw: setup.dataFile === "raw",
+    }),
   };
 }
 
@@ -608,13 +644,13 @@ function openModel(
   setup: ModelSetup,
   codecs: Codecs,
   storage: JitterStorage,
-  base: MemoryStorage | undefined,
+  { base, dataFile }: Behind,
 ): Promise<Disk> {
   return openDisk(storage, {
     writable: true,
     format: setup.format,
     codecs,
-    references: () => Promise.resolve(base!.clone("base")),
+    references: ({ kind }) => Promise.resolve(kind === "backing" ? base!.clone("base") : dataFile),
     ...(setup.cacheSize !== undefined && { cacheSize: setup.cacheSize }),
   });
 }

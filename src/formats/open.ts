@@ -1,5 +1,5 @@
 import type { Codecs } from "../codec/index.ts";
-import { Disk, type BackingReference, type Image } from "../disk/index.ts";
+import { Disk, type BackingReference, type FileReference, type Image } from "../disk/index.ts";
 import { PlatterError, throwIfAborted } from "../errors.ts";
 import type { LockMode, Storage } from "../storage/index.ts";
 import type { Format, RuntimeOptions } from "./format.ts";
@@ -7,11 +7,12 @@ import { formatNamed, formats, probe } from "./registry.ts";
 
 /**
  * Decides about what an image names: opens it, or throws. `image` is the storage of the image that
- * names it, `above` that and all that led there, from the top down. What is given as a disk is used
- * as it is.
+ * names it, `above` that and all that led there, from the top down. What it names is either the backing
+ * image or the file with its data; only the latter is ever written. A backing image that is given as a
+ * disk is used as it is.
  */
 export type ReferenceResolver = (
-  reference: BackingReference,
+  reference: FileReference,
   image: Storage,
   above: readonly Storage[],
 ) => Promise<Storage | Disk>;
@@ -25,7 +26,7 @@ export interface DiskOptions {
   /**
    * What happens when an image names another file: `"deny"` (the default) throws
    * `E_REFERENCE_DENIED`; `"ignore"` opens the image alone, for looking at its structure: what is
-   * behind it reads as zeros.
+   * behind it reads as zeros, and guest data in a file of its own cannot be read at all.
    */
   readonly references?: "deny" | "ignore" | ReferenceResolver;
   /**
@@ -33,6 +34,8 @@ export interface DiskOptions {
    * references has to open its storage for that. Default: none is.
    */
   readonly writableDepth?: number | undefined;
+  /** Leave out what is behind the image, as if there were zeros; its own data is there. */
+  readonly alone?: boolean;
   /** Deepest backing chain that is followed; default 200. */
   readonly maxDepth?: number;
   /**
@@ -72,12 +75,14 @@ async function openLayer(
   storage: Storage,
   options: DiskOptions,
   above: readonly Storage[],
+  dataFiles: readonly Storage[] = [],
 ): Promise<Disk> {
   const { signal, maxDepth = defaultDepth, formats: known = formats } = options;
   let image: Image | undefined;
+  let dataStorage: Storage | undefined;
   try {
     throwIfAborted(signal);
-    refuseLoop(storage, above);
+    refuseLoop(storage, [...above, ...dataFiles]);
     if (above.length > maxDepth) {
       throw new PlatterError(
         "E_CHAIN_DEPTH",
@@ -97,18 +102,58 @@ async function openLayer(
       ...(options.cacheSize !== undefined && { cacheSize: options.cacheSize }),
       ...(options.inspect !== undefined && { inspect: options.inspect }),
       runtime: options.runtime,
+      ...(options.references !== "ignore" && {
+        openDataFile: async (name: string) => {
+          dataStorage = await openDataFile(name, storage, above, options);
+          refuseLoop(dataStorage, [...above, ...dataFiles, storage], "data file");
+          if (options.lock !== undefined) dataStorage.lock?.(options.lock(format.name));
+          return dataStorage;
+        },
+      }),
     });
     const backing =
-      image.backing === undefined || options.references === "ignore"
+      image.backing === undefined || options.references === "ignore" || options.alone === true
         ? undefined
-        : await openBacking(image.backing, storage, options, [...above, storage]);
+        : await openBacking(
+            image.backing,
+            storage,
+            options,
+            [...above, storage],
+            [...dataFiles, ...(dataStorage === undefined ? [] : [dataStorage])],
+          );
     return new Disk(image, backing, options.codecs);
   } catch (error) {
     // An image that is open for writing has marks in the file that closing takes away.
     await image?.close().catch(() => undefined);
+    await dataStorage?.close();
     await storage.close();
     throw error;
   }
+}
+
+/** The file with the data of `image`, as the policy has it. */
+async function openDataFile(
+  name: string,
+  image: Storage,
+  above: readonly Storage[],
+  { references = "deny", writable = false }: DiskOptions,
+): Promise<Storage> {
+  if (typeof references !== "function") {
+    throw new PlatterError(
+      "E_REFERENCE_DENIED",
+      `${image.name}: the image keeps its data in "${name}", which the open policy does not allow ` +
+        `to open; pass "references" to open() to allow it`,
+      { file: image.name, field: "data file", value: name },
+    );
+  }
+  const found = await references({ kind: "data-file", name, writable }, image, above);
+  if (!(found instanceof Disk)) return found;
+  await found.close();
+  throw new PlatterError(
+    "E_UNSUPPORTED",
+    `${image.name}: the data file "${name}" has to be given as a storage, not as a disk`,
+    { file: image.name, field: "data file", value: name },
+  );
 }
 
 async function openBacking(
@@ -116,6 +161,7 @@ async function openBacking(
   image: Storage,
   options: DiskOptions,
   above: readonly Storage[],
+  dataFiles: readonly Storage[],
 ): Promise<Disk> {
   const { references = "deny" } = options;
   if (references === "deny" || references === "ignore") {
@@ -127,12 +173,12 @@ async function openBacking(
     );
   }
   try {
-    const found = await references(reference, image, above);
+    const writable = above.length === options.writableDepth;
+    const found = await references({ ...reference, kind: "backing", writable }, image, above);
     if (found instanceof Disk) return found;
     const { runtime: _ofTop, inspect: _alsoOfTop, ...common } = options;
-    const writable = above.length === options.writableDepth;
     const below = { ...common, format: reference.format, writable };
-    return await openLayer(found, below, above);
+    return await openLayer(found, below, above, dataFiles);
   } catch (error) {
     throw asBackingError(error);
   }
@@ -146,12 +192,23 @@ function asBackingError(error: unknown): unknown {
 }
 
 /** An image that is behind itself would be read for ever. */
-function refuseLoop(storage: Storage, above: readonly Storage[]): void {
+function refuseLoop(
+  storage: Storage,
+  above: readonly Storage[],
+  field: "backing file" | "data file" = "backing file",
+): void {
   const loop = above.find(
     (other) =>
       other === storage || (storage.identity !== undefined && other.identity === storage.identity),
   );
   if (loop === undefined) return;
+  if (field === "data file") {
+    throw new PlatterError(
+      "E_CHAIN_LOOP",
+      `${above.at(-1)?.name}: the data file ${storage.name} is the same file as ${loop.name}`,
+      { file: above.at(-1)?.name, field, value: storage.name },
+    );
+  }
   throw new PlatterError(
     "E_CHAIN_LOOP",
     `${storage.name}: the backing chain of ${above[0]?.name} leads back to ${loop.name}`,

@@ -18,6 +18,11 @@ export interface FileProviderOptions {
    * This system's own unless given.
    */
   readonly libc?: Libc | null;
+  /**
+   * What the relative name of a data file in an image is relative to: the image, as names of backing
+   * images are (the default), or the working directory, as for QEMU.
+   */
+  readonly dataFilesFrom?: "image" | "working directory" | undefined;
   /** Receives sentences that the user should see but that are not errors, in QEMU's words. */
   readonly onWarning?: (message: string) => void;
 }
@@ -74,6 +79,9 @@ export function fileProvider(options: FileProviderOptions = {}): StorageProvider
         return false;
       }
     },
-    resolve: resolveReference,
+    resolve: (reference, image, kind) =>
+      kind === "data-file" && options.dataFilesFrom === "working directory"
+        ? reference
+        : resolveReference(reference, image),
   };
 }

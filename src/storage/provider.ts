@@ -32,8 +32,11 @@ export interface StorageProvider {
   create(name: string, options?: CreateStorageOptions): Promise<NewStorage>;
   /** Whether something of that name exists. */
   exists(name: string): Promise<boolean>;
-  /** The name that `reference`, found inside the image `image`, stands for. */
-  resolve(reference: string, image: string): string;
+  /**
+   * The name that `reference`, found inside the image `image`, stands for; `kind` is what it names, by
+   * default the backing image.
+   */
+  resolve(reference: string, image: string, kind?: "backing" | "data-file"): string;
 }
 
 /** How a new file is made. */

@@ -31,11 +31,13 @@ describePeer(["qemu-img@7.2", "qemu-io"], "the model and QEMU", (qemuImg, qemuIo
     const property = fc.asyncProperty(setups, steps, async (setup, sequence) => {
       const file = new MemoryStorage({ name: "ours" });
       const base = new MemoryStorage({ name: "base" });
-      const model = await Model.create(setup, nodeCodecs, file, base);
+      const data = new MemoryStorage({ name: "data" });
+      const model = await Model.create(setup, nodeCodecs, file, base, data);
       for (const step of sequence) await model.take(step);
       await model.finish();
       await writeFile(join(directory, "ours"), file.toBytes());
       await writeFile(join(directory, "base"), base.toBytes());
+      await writeFile(join(directory, "data"), data.toBytes());
       await qemuImg.run(["check", "-f", "qcow2", "ours"], { cwd: directory });
       await qemuImg.run(["convert", "-f", "qcow2", "-O", "raw", "ours", "theirs.raw"], {
         cwd: directory,
@@ -64,8 +66,8 @@ describePeer(["qemu-img@7.2", "qemu-io"], "the model and QEMU", (qemuImg, qemuIo
       setups,
       fc.array(command, { minLength: 1, maxLength: 20 }),
       async (setup, commands) => {
-        const { version, clusterSize, extendedL2, refcountBits, compression, preallocation } =
-          setup;
+        const { version, clusterSize, extendedL2, refcountBits, compression } = setup;
+        const { preallocation, dataFile } = setup;
         const options = [
           `compat=${version === 2 ? "0.10" : "1.1"}`,
           `cluster_size=${clusterSize}`,
@@ -73,6 +75,8 @@ describePeer(["qemu-img@7.2", "qemu-io"], "the model and QEMU", (qemuImg, qemuIo
           `compression_type=${compression ?? "zlib"}`,
           `preallocation=${preallocation}`,
           `extended_l2=${extendedL2 ? "on" : "off"}`,
+          ...(dataFile === undefined ? [] : ["data_file=data"]),
+          ...(dataFile === "raw" ? ["data_file_raw=on"] : []),
         ];
         const size = setup.sectors * 512;
         const args = ["create", "-f", "qcow2", "-o", options.join(","), "theirs", String(size)];
@@ -97,6 +101,8 @@ describePeer(["qemu-img@7.2", "qemu-io"], "the model and QEMU", (qemuImg, qemuIo
         const disk = await openDisk(MemoryStorage.from(bytes, "theirs"), {
           format: "qcow2",
           codecs: nodeCodecs,
+          references: async () =>
+            MemoryStorage.from(new Uint8Array(await readFile(join(directory, "data"))), "data"),
         });
         // QEMU itself leaves a wrong flag behind at times; we have to find what it finds.
         const { stdout } = await qemuImg.attempt(["check", "--output=json", "theirs"], {

@@ -70,11 +70,6 @@ describePeer(["qemu-img@7.2", "qemu-io@7.2"], "images that are refused", (qemuIm
   describe("what is not supported yet", () => {
     const features: ReadonlyArray<[string, string, () => Promise<unknown>]> = [
       [
-        "an external data file",
-        "external data file",
-        () => make("-o", `data_file=${directory}/data,data_file_raw=on`),
-      ],
-      [
         "a snapshot",
         "snapshot",
         () => make().then(() => qemuImg.run(["snapshot", "-c", "one", image])),

@@ -12,7 +12,7 @@ import {
 } from "./entries.ts";
 import { ExtensionType } from "./extensions.ts";
 import { entrySize } from "./geometry.ts";
-import { lowerOf, upperOf } from "./l2-table.ts";
+import { hasCluster, lowerOf, upperOf } from "./l2-table.ts";
 import type { Metadata } from "./metadata.ts";
 import { ReferenceCounts } from "./reference-counts.ts";
 import { allocatedSubclusters, isInvalid, zeroSubclusters } from "./subclusters.ts";
@@ -149,6 +149,16 @@ export class Checker {
       const guest = { start, end: start + clusterSize };
       const place = { hostOffset: table.offset + index * table.entrySize, guest };
       if ((upper & compressedBit) !== 0) {
+        if (this.metadata.hasDataFile) {
+          this.report({
+            kind: "error",
+            message:
+              `ERROR compressed cluster ${index} with data file, ` +
+              `entry=0x${hex(entry64(upper, lower))}`,
+            ...place,
+          });
+          continue;
+        }
         const { offset, length } = decodeCompressed(upper, lower, clusterBits);
         if ((upper & copiedBit) !== 0) {
           this.report({
@@ -185,21 +195,22 @@ export class Checker {
         });
       }
       const host = hostOffset(upper, lower);
-      if (isInvalid(host !== 0, zeros, data)) {
+      const hasPlace = hasCluster(table, index, this.metadata.hasDataFile);
+      if (isInvalid(hasPlace, zeros, data)) {
         this.report({
           kind: "error",
-          message:
-            host === 0
-              ? "ERROR: Unallocated cluster has non-zero subcluster allocation map"
-              : `ERROR offset=${hex(host)}: Allocated cluster has corrupted subcluster allocation bitmap`,
+          message: hasPlace
+            ? `ERROR offset=${hex(host)}: Allocated cluster has corrupted subcluster allocation bitmap`
+            : "ERROR: Unallocated cluster has non-zero subcluster allocation map",
           ...place,
         });
       }
-      if (host === 0) continue;
+      if (!hasPlace) continue;
       this.clusters.allocated++;
       if (next !== 0 && host !== next) this.clusters.fragmented++;
       next = host + clusterSize;
-      this.refer(host, clusterSize, guest);
+      // What lies in a data file is not counted.
+      if (!this.metadata.hasDataFile) this.refer(host, clusterSize, guest);
       if (host % clusterSize !== 0) {
         this.report({
           kind: "error",
@@ -319,8 +330,8 @@ export class Checker {
       const lower = lowerOf(table, index);
       if ((upper & compressedBit) !== 0) continue;
       const host = hostOffset(upper, lower);
-      if (host === 0) continue;
-      const count = await this.storedCount(host);
+      if (!hasCluster(table, index, this.metadata.hasDataFile)) continue;
+      const count = this.metadata.hasDataFile ? 1 : await this.storedCount(host);
       if (((upper & copiedBit) !== 0) === (count === 1)) continue;
       const start = tableStart + index * clusterSize;
       this.report({

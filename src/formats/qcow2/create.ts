@@ -3,8 +3,9 @@ import type { BackingReference } from "../../disk/index.ts";
 import { PlatterError } from "../../errors.ts";
 import type { WritableStorage } from "../../storage/index.ts";
 import type { FormatCreateOptions, NewImage } from "../format.ts";
+import type { DataFile } from "./data-file.ts";
 import { ExtensionType, type Extension } from "./extensions.ts";
-import { compatible, incompatible } from "./features.ts";
+import { autoclear, compatible, incompatible } from "./features.ts";
 import { entrySize, maxL1Bytes, type Geometry } from "./geometry.ts";
 import {
   compressionTypes,
@@ -37,7 +38,11 @@ export async function create(
   encodeHeader(header, storage.name);
   await storage.write(0, encodeHeader(placeholder(header), storage.name));
 
-  const metadata = await firstClusters(storage, header, geometry);
+  const dataFile: DataFile | undefined =
+    checked.dataFile === undefined
+      ? undefined
+      : { storage: dataStorage(options, storage.name), raw: checked.dataFileRaw };
+  const metadata = await firstClusters(storage, header, geometry, dataFile);
   await resize(metadata, checked.size, { preallocation: checked.preallocation });
   const image = new Qcow2Image(metadata, options.backing);
   return {
@@ -57,10 +62,13 @@ async function firstClusters(
   storage: WritableStorage,
   header: Header,
   { clusterSize }: Geometry,
+  dataFile: DataFile | undefined,
 ): Promise<WritableMetadata> {
   const table = new Float64Array(clusterSize / entrySize);
   table[0] = 2 * clusterSize;
-  const start = new Metadata(storage, header, new L1Table(host(0), new Uint8Array(0)));
+  const start = new Metadata(storage, header, new L1Table(host(0), new Uint8Array(0)), {
+    dataFile,
+  });
   start.startRefcounts(host(clusterSize), table);
   const metadata = new WritableMetadata(start, storage, { headerIsLive: false, barriers: false });
   await storage.write(clusterSize, new Uint8Array(clusterSize));
@@ -70,13 +78,24 @@ async function firstClusters(
   return metadata;
 }
 
+/** The file for the data, which whoever creates an image with such options has to bring. */
+function dataStorage({ dataStorage: storage }: FormatCreateOptions, file: string): WritableStorage {
+  if (storage !== undefined) return storage;
+  throw new PlatterError(
+    "E_INVALID_ARGUMENT",
+    `${file}: data_file names a file for the data, but none was opened for it`,
+    { file, field: "data_file" },
+  );
+}
+
 function newHeader(options: Qcow2CreateOptions, backing: BackingReference | undefined): Header {
   const { version, clusterBits, refcountOrder, compression, lazyRefcounts, extendedL2 } = options;
-  const format = backing?.format;
-  const extensions: Extension[] =
-    format === undefined
-      ? []
-      : [{ type: ExtensionType.backingFormat, data: new TextEncoder().encode(format) }];
+  const extensions: Extension[] = [];
+  const name = (type: number, text: string | undefined): void => {
+    if (text !== undefined) extensions.push({ type, data: new TextEncoder().encode(text) });
+  };
+  name(ExtensionType.backingFormat, backing?.format);
+  name(ExtensionType.dataFile, options.dataFile);
   return {
     fields: {
       magic,
@@ -94,9 +113,10 @@ function newHeader(options: Qcow2CreateOptions, backing: BackingReference | unde
       snapshots_offset: 0n,
       incompatible_features:
         (compression === "zlib" ? 0n : incompatible.compression) |
-        (extendedL2 ? incompatible.extendedL2 : 0n),
+        (extendedL2 ? incompatible.extendedL2 : 0n) |
+        (options.dataFile === undefined ? 0n : incompatible.dataFile),
       compatible_features: lazyRefcounts ? compatible.lazyRefcounts : 0n,
-      autoclear_features: 0n,
+      autoclear_features: options.dataFileRaw ? autoclear.rawData : 0n,
       refcount_order: refcountOrder,
       header_length: version === 2 ? version2Length : version3Length,
       compression_type: compressionTypes.indexOf(compression),

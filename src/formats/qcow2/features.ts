@@ -31,7 +31,7 @@ export const incompatible = {
 export const compatible = { lazyRefcounts: 1n << 0n } as const;
 
 /** Autoclear feature bits as masks. */
-export const autoclear = { bitmaps: 1n << 0n } as const;
+export const autoclear = { bitmaps: 1n << 0n, rawData: 1n << 1n } as const;
 
 /** The name under which {@link incompatible.unfinished} stands in the feature name table. */
 export const unfinishedName = "unfinished: still being written";

@@ -14,6 +14,7 @@ import type { CompressionType } from "../../codec/index.ts";
 import type { Storage } from "../../storage/index.ts";
 import type { Qcow2Bitmaps } from "./bitmap-list.ts";
 import { Checker } from "./check.ts";
+import { dataFileOf } from "./data-file.ts";
 import { compatible, incompatible } from "./features.ts";
 import { compressionTypes } from "./header.ts";
 import { Qcow2Mapping } from "./mapping.ts";
@@ -24,6 +25,7 @@ import { Qcow2Writer } from "./writer.ts";
 export class Qcow2Image implements Image {
   readonly format = "qcow2";
   readonly storage: Storage;
+  readonly dataStorage: Storage | undefined;
   readonly clusterSize: number;
   readonly subclusterSize: number;
   readonly backing: BackingReference | undefined;
@@ -41,6 +43,7 @@ export class Qcow2Image implements Image {
   constructor(metadata: Metadata, backing: BackingReference | undefined) {
     this.metadata = metadata;
     this.storage = metadata.storage;
+    this.dataStorage = metadata.dataFile?.storage;
     this.clusterSize = metadata.geometry.clusterSize;
     this.subclusterSize = metadata.geometry.subclusterSize;
     this.backing = backing;
@@ -61,12 +64,15 @@ export class Qcow2Image implements Image {
     const { fields } = this.metadata.header;
     if (fields.version === 2)
       return { compat: "0.10", "compression-type": "zlib", "refcount-bits": 16 };
+    const dataFile = dataFileOf(this.metadata.header);
     return {
       compat: "1.1",
       "compression-type": this.compression,
       "lazy-refcounts": (fields.compatible_features & compatible.lazyRefcounts) !== 0n,
       ...this.loadedBitmaps?.details,
       "refcount-bits": this.metadata.geometry.refcountBits,
+      ...(dataFile?.name !== undefined && { "data-file": dataFile.name }),
+      ...(dataFile !== undefined && { "data-file-raw": dataFile.raw }),
       corrupt: (fields.incompatible_features & incompatible.corrupt) !== 0n,
       "extended-l2": this.metadata.geometry.hasSubclusters,
     };

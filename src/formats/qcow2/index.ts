@@ -2,7 +2,7 @@ import type { Format } from "../format.ts";
 import { create } from "./create.ts";
 import { magic } from "./header.ts";
 import { open } from "./open.ts";
-import { createOptions } from "./options.ts";
+import { createOptions, newDataFile } from "./options.ts";
 import { runtimeOptionNames } from "./runtime-option-names.ts";
 
 export { Qcow2Image } from "./image.ts";
@@ -20,4 +20,5 @@ export const qcow2: Format = {
   create,
   createOptions,
   measure: async (options) => (await import("./measure.ts")).measure(options),
+  newDataFile,
 };

@@ -35,13 +35,20 @@ export const isZeroFlagged = (table: Table, index: number): boolean =>
   !isCompressed(table, index) &&
   (lowerOf(table, index) & zeroBit) !== 0;
 
-/** Whether the entry has a host cluster of its own, which may be overwritten. */
-export const isOwned = (table: Table, index: number): boolean =>
-  (upperOf(table, index) & copiedBit) !== 0 && hostClusterOf(table, index) !== 0;
+/**
+ * Whether the entry has a host cluster, be it flagged as zero. With an external data file the cluster
+ * at offset 0 is one like others; the copied flag tells it from none (specification, "Cluster
+ * mapping"), unless it is flagged as zero.
+ */
+export const hasCluster = (table: Table, index: number, external: boolean): boolean =>
+  hostClusterOf(table, index) !== 0 ||
+  (external &&
+    (upperOf(table, index) & (copiedBit | compressedBit)) >>> 0 === copiedBit &&
+    !isZeroFlagged(table, index));
 
-/** Whether the entry is neither compressed, nor has a host cluster, nor is flagged as zero. */
-export const isUnallocated = (table: Table, index: number): boolean =>
-  !isCompressed(table, index) && hostClusterOf(table, index) === 0 && !isZeroFlagged(table, index);
+/** Whether the entry has a host cluster of its own, which may be overwritten. */
+export const isOwned = (table: Table, index: number, external: boolean): boolean =>
+  (upperOf(table, index) & copiedBit) !== 0 && hasCluster(table, index, external);
 
 /** Stores an entry; the bitmap of an extended one stays as it is (see `subclusters.ts`). */
 export function setEntry(

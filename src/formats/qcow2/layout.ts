@@ -52,7 +52,8 @@ async function readExtensions({ storage, geometry, header }: Metadata): Promise<
   return decodeExtensions(bytes.subarray(0, end), header_length, end, storage.name);
 }
 
-function markTable(table: Table, { geometry }: Metadata, roles: ClusterRoles): void {
+function markTable(table: Table, { geometry, hasDataFile }: Metadata, roles: ClusterRoles): void {
+  if (hasDataFile) return;
   for (let index = 0; index < geometry.l2Entries; index++) {
     const place = referenced(table, index, geometry);
     if (place === undefined) continue;

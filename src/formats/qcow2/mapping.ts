@@ -59,6 +59,7 @@ export class Qcow2Mapping implements Mapping {
     into: Runs,
   ): GuestOffset {
     const { clusterSize, l2Entries } = this.metadata.geometry;
+    const external = this.metadata.hasDataFile;
     const { view } = table;
     let position = at;
     let index = Math.floor(position / clusterSize) % l2Entries;
@@ -69,6 +70,7 @@ export class Qcow2Mapping implements Mapping {
       const lowerBits = view.getUint32(index * entrySize + 4);
       let fits: boolean;
       if ((upperBits & compressedBit) !== 0) {
+        if (external) throw this.compressedOutside(table, index);
         // A packed cluster is an indivisible run; a request may still start or end inside it.
         const packed = decodeCompressed(upperBits, lowerBits, this.metadata.geometry.clusterBits);
         fits = into.add(
@@ -82,12 +84,19 @@ export class Qcow2Mapping implements Mapping {
       } else {
         const host = hostOffset(upperBits, lowerBits);
         if (host % clusterSize !== 0) throw this.unaligned(host, table, index);
-        const inPlace = own && (upperBits & copiedBit) !== 0;
-        if ((lowerBits & zeroBit) !== 0) {
+        const copied = (upperBits & copiedBit) !== 0;
+        const zero = (lowerBits & zeroBit) !== 0;
+        // In a data file the cluster at offset 0 is one like others.
+        const isPlace = host !== 0 || (external && copied && !zero);
+        if (external && isPlace && host !== position - inside) {
+          throw this.misplaced(host, position - inside, table, index);
+        }
+        const inPlace = own && copied;
+        if (zero) {
           if (this.metadata.header.fields.version < 3) throw this.zeroInVersion2(table, index);
-          const place = host === 0 ? nowhere : advance(host, inside);
+          const place = isPlace ? advance(host, inside) : nowhere;
           fits = into.add(Kind.zero, position, length, place, inPlace);
-        } else if (host === 0) {
+        } else if (!isPlace) {
           fits = into.add(Kind.unallocated, position, length);
         } else {
           fits = into.add(Kind.data, position, length, advance(host, inside), inPlace);
@@ -109,6 +118,7 @@ export class Qcow2Mapping implements Mapping {
     into: Runs,
   ): GuestOffset {
     const { clusterSize, subclusterSize, l2Entries, clusterBits } = this.metadata.geometry;
+    const external = this.metadata.hasDataFile;
     let position = at;
     let index = Math.floor(position / clusterSize) % l2Entries;
     while (position < end) {
@@ -118,6 +128,7 @@ export class Qcow2Mapping implements Mapping {
       const upperBits = upperOf(table, index);
       const lowerBits = lowerOf(table, index);
       if ((upperBits & compressedBit) !== 0) {
+        if (external) throw this.compressedOutside(table, index);
         const { offset, length } = decodeCompressed(upperBits, lowerBits, clusterBits);
         if (!into.add(Kind.compressed, start, clusterSize, offset, false, length)) return position;
         position = stop;
@@ -126,11 +137,15 @@ export class Qcow2Mapping implements Mapping {
       }
       const host = hostOffset(upperBits, lowerBits);
       if (host % clusterSize !== 0) throw this.unaligned(host, table, index);
+      const copied = (upperBits & copiedBit) !== 0;
+      const isPlace = host !== 0 || (external && copied);
+      if (external && isPlace && Number(host) !== start)
+        throw this.misplaced(host, start, table, index);
       const zeros = zeroSubclusters(table, index);
       const allocated = allocatedSubclusters(table, index);
-      if (isInvalid(host !== 0, zeros, allocated))
+      if (isInvalid(isPlace, zeros, allocated))
         throw invalidSubclusters(this.metadata.storage.name, table, index);
-      const inPlace = own && (upperBits & copiedBit) !== 0;
+      const inPlace = own && copied;
       let subcluster = Math.floor(inside / subclusterSize);
       while (position < stop) {
         const kind = subclusterKind(subcluster, zeros, allocated);
@@ -139,7 +154,7 @@ export class Qcow2Mapping implements Mapping {
           subcluster++;
         }
         const next = lower(stop, advance(start, subcluster * subclusterSize));
-        const place = host === 0 ? nowhere : advance(host, position - start);
+        const place = !isPlace ? nowhere : advance(host, position - start);
         const mayOverwrite = inPlace && kind !== Kind.unallocated;
         if (!into.add(kind, position, next - position, place, mayOverwrite)) return position;
         position = next;
@@ -153,6 +168,29 @@ export class Qcow2Mapping implements Mapping {
     const text =
       `Cluster allocation offset ${address(host)} unaligned ` +
       `(L2 offset: ${address(table.offset)}, L2 index: ${address(index)})`;
+    return invalid(this.metadata.storage.name, "E_CORRUPT", text, {
+      field: "L2 entry",
+      offset: table.offset + index * table.entrySize,
+      advice: `run "qemu-img check" on the image`,
+    });
+  }
+
+  private compressedOutside(table: Table, index: number): Error {
+    const text =
+      `Compressed cluster entry found in image with external data file ` +
+      `(L2 offset: 0x${table.offset.toString(16)}, L2 index: 0x${index.toString(16)})`;
+    return this.corruptEntry(text, table, index);
+  }
+
+  /** Data in a file of its own lies where the guest has it. */
+  private misplaced(host: number, guestOffset: number, table: Table, index: number): Error {
+    const text =
+      `External data file host cluster offset ${host === 0 ? "0" : `0x${host.toString(16)}`} does not match guest cluster ` +
+      `offset: 0x${guestOffset.toString(16)}, L2 index: 0x${index.toString(16)})`;
+    return this.corruptEntry(text, table, index);
+  }
+
+  private corruptEntry(text: string, table: Table, index: number): Error {
     return invalid(this.metadata.storage.name, "E_CORRUPT", text, {
       field: "L2 entry",
       offset: table.offset + index * table.entrySize,

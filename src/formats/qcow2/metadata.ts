@@ -2,6 +2,7 @@ import { host, type HostOffset } from "../../bytes/index.ts";
 import type { BackingReference } from "../../disk/index.ts";
 import type { Storage, WritableStorage } from "../../storage/index.ts";
 import { Allocator } from "./allocator.ts";
+import type { DataFile } from "./data-file.ts";
 import { incompatible } from "./features.ts";
 import { Geometry, entrySize } from "./geometry.ts";
 import { ExtensionType, type Extension } from "./extensions.ts";
@@ -18,6 +19,8 @@ const defaultL2Budget = 32 * 1024 * 1024;
 /** How metadata is loaded. */
 export interface MetadataOptions {
   readonly l2Budget?: number;
+  /** The file with the guest's data, where that is not the image itself. */
+  readonly dataFile?: DataFile | undefined;
 }
 
 /** What describes an image's contents: header, L1 and L2 tables, refcounts. Reading only. */
@@ -42,6 +45,16 @@ export class Metadata {
     const budget = options.l2Budget ?? defaultL2Budget;
     const { clusterSize, l2EntrySize } = this.geometry;
     this.l2 = new TableCache(storage, clusterSize, budget, "L2 table", l2EntrySize);
+  }
+
+  /** The file with the guest's data, where that is not the image itself. */
+  get dataFile(): DataFile | undefined {
+    return this.options.dataFile;
+  }
+
+  /** Whether guest data is in a file of its own, be it at hand or not. */
+  get hasDataFile(): boolean {
+    return (this.header.fields.incompatible_features & incompatible.dataFile) !== 0n;
   }
 
   /** Reads what is needed to map guest offsets, and checks it against limits and the file. */
@@ -120,6 +133,11 @@ export class WritableMetadata extends Metadata {
     this.allocator = new Allocator(this.refcounts, storage.name, (table, offset) =>
       this.switchRefcountTable(table, offset),
     );
+  }
+
+  /** Where guest data is written. */
+  get dataStorage(): WritableStorage {
+    return (this.dataFile?.storage ?? this.storage) as WritableStorage;
   }
 
   /** Whether the image is still being made: nothing has been freed in it, so no cluster is stale. */

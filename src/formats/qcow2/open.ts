@@ -4,6 +4,7 @@ import type { Storage, WritableStorage } from "../../storage/index.ts";
 import type { FormatOpenOptions, RuntimeOptions } from "../format.ts";
 import type { BitmapState } from "./bitmap-extension.ts";
 import { ExtensionType } from "./extensions.ts";
+import { openDataFile } from "./data-file.ts";
 import { autoclear, incompatible } from "./features.ts";
 import {
   backingFormat,
@@ -26,7 +27,12 @@ export async function open(storage: Storage, options: FormatOpenOptions): Promis
   refuseUnsupported(header, storage.name);
   if (options.writable) refuseWriting(header, storage.name);
   const l2Budget = (await l2CacheSize(options.runtime, header, storage.name)) ?? options.cacheSize;
-  const loaded = await Metadata.load(storage, header, l2Budget === undefined ? {} : { l2Budget });
+  const dataFile = await openDataFile(header, storage.name, options.openDataFile);
+  if (options.writable && dataFile !== undefined) writable(dataFile.storage);
+  const loaded = await Metadata.load(storage, header, {
+    ...(l2Budget !== undefined && { l2Budget }),
+    dataFile,
+  });
   const backing = backingReference(header);
   const { extension, outdated } = await bitmapsOf(header, storage.name);
   if (outdated !== undefined) options.onWarning?.(outdated);
@@ -40,8 +46,9 @@ export async function open(storage: Storage, options: FormatOpenOptions): Promis
     headerIsLive: true,
     barriers: options.barriers ?? true,
   });
-  // What the other bits vouch for is not kept up to date here (specification, "autoclear_features").
-  const kept = header.fields.autoclear_features & autoclear.bitmaps;
+  // What the others vouch for is not kept up to date here (specification, "autoclear_features").
+  const known = autoclear.bitmaps | (dataFile === undefined ? 0n : autoclear.rawData);
+  const kept = header.fields.autoclear_features & known;
   if (header.fields.autoclear_features !== kept) {
     await metadata.updateHeader({ autoclear_features: kept });
   }
@@ -92,9 +99,7 @@ async function firstCluster(storage: Storage): Promise<Uint8Array> {
 
 /** What a valid image may have and this version cannot handle. */
 function refuseUnsupported({ fields }: Header, file: string): void {
-  const has = (mask: bigint) => (fields.incompatible_features & mask) !== 0n;
   const unsupported: ReadonlyArray<readonly [field: string, text: string, present: boolean]> = [
-    ["incompatible_features", "external data file", has(incompatible.dataFile)],
     ["crypt_method", "encryption", fields.crypt_method !== 0],
     ["nb_snapshots", "internal snapshots", fields.nb_snapshots !== 0],
   ];

@@ -22,6 +22,18 @@ export const createOptions: readonly FormatOption[] = [
     default: "zlib",
   },
   { name: "compat", type: "string", help: "Compatibility level (v2 [0.10] or v3 [1.1])" },
+  { name: "data_file", type: "string", help: "File name of an external data file" },
+  {
+    name: "data_file_raw",
+    type: "boolean",
+    help: "The external data file must stay valid as a raw image",
+  },
+  {
+    name: "keep_data_file",
+    type: "boolean",
+    help: "The external data file exists already and keeps its contents",
+    newer: true,
+  },
   { name: "lazy_refcounts", type: "boolean", help: "Postpone refcount updates", default: false },
   {
     name: "refcount_bits",
@@ -33,7 +45,7 @@ export const createOptions: readonly FormatOption[] = [
 ];
 
 /** Options that QEMU knows and we do not support yet: refused by name rather than ignored. */
-const unsupported = ["data_file", "data_file_raw", "encryption"];
+const unsupported = ["encryption"];
 
 /** A subcluster is at least a sector. */
 const minExtendedCluster = 512 * subclustersPerCluster;
@@ -48,6 +60,17 @@ export interface Qcow2CreateOptions {
   readonly lazyRefcounts: boolean;
   readonly extendedL2: boolean;
   readonly preallocation: Preallocation;
+  /** Name of the external data file. */
+  readonly dataFile: string | undefined;
+  readonly dataFileRaw: boolean;
+}
+
+/** The file for guest data that the options ask for; see {@link Format.newDataFile}. */
+export function newDataFile(
+  values: FormatOptionValues,
+): { readonly name: string; readonly keep: boolean } | undefined {
+  const name = values["data_file"];
+  return typeof name === "string" ? { name, keep: values["keep_data_file"] === true } : undefined;
 }
 
 /**
@@ -120,6 +143,21 @@ export function checkCreateOptions(
     throw refuse("lazy_refcounts", `Lazy refcounts only supported with ${newer}`);
   }
   const refcountOrder = readRefcountOrder(values, version, "version=v3", refuse);
+  const dataFile = newDataFile(values)?.name;
+  const dataFileRaw = values["data_file_raw"] === true;
+  if (dataFileRaw && dataFile === undefined) {
+    throw refuse("data_file_raw", "data-file-raw requires data-file");
+  }
+  if (values["keep_data_file"] === true && (!dataFileRaw || extendedL2)) {
+    // In other images nothing says that what is in the file is the guest's.
+    throw refuse("keep_data_file", "keep_data_file requires data_file_raw, and no extended_l2");
+  }
+  if (dataFileRaw && backing !== undefined) {
+    throw refuse("data_file_raw", "Backing file and data-file-raw cannot be used at the same time");
+  }
+  if (version < 3 && dataFile !== undefined) {
+    throw refuse("data_file", `External data files are only supported with ${newer}`);
+  }
   if (version < 3 && compression !== "zlib") {
     throw refuse("compression_type", `Non-zlib compression type is only supported with ${newer}`);
   }
@@ -132,6 +170,8 @@ export function checkCreateOptions(
     lazyRefcounts,
     extendedL2,
     preallocation,
+    dataFile,
+    dataFileRaw,
   };
 }
 

@@ -7,19 +7,22 @@ import { allSubclusters, setSubclusters } from "./subclusters.ts";
 
 /**
  * preallocation=metadata: maps the guest bytes [from, to) to clusters that hold nothing yet, and
- * makes the file long enough for them.
+ * makes the file long enough for them, by `mode` if given. `hides`: their subclusters are data.
  */
 export async function preallocateMetadata(
   metadata: WritableMetadata,
   from: number,
   to: number,
+  mode?: "falloc" | "full",
+  hides = false,
 ): Promise<void> {
-  const { geometry, storage, l2, writeBack } = metadata;
+  const { geometry, dataStorage: storage, l2, writeBack } = metadata;
   // A cluster that the old end of the disk cuts through stays as it is.
   let at = alignUp(guest(from), geometry.clusterSize);
   let fileEnd = 0;
   const grow = async (): Promise<void> => {
-    if (fileEnd > storage.size) await storage.truncate?.(fileEnd);
+    if (fileEnd <= storage.size) return;
+    await (mode === undefined ? storage.truncate?.(fileEnd) : growFile(metadata, fileEnd, mode));
   };
   while (at < to) {
     const {
@@ -31,7 +34,7 @@ export async function preallocateMetadata(
       at,
       lower(guest(to), advance(at, requestLimit(geometry.clusterSize))),
     );
-    await link(metadata, links, undefined, () => () => undefined);
+    await link(metadata, links, hides ? { start: at, end } : undefined, () => () => undefined);
     await clearStale(metadata, place, alignUp(end - at, geometry.clusterSize));
     // As far as QEMU copies on writing a part of the last cluster.
     fileEnd = Math.max(fileEnd, place + alignUp(end - at, geometry.subclusterSize));
@@ -46,7 +49,7 @@ export async function preallocateMetadata(
 
 /** Zeroes what new clusters hold from former times, if they are inside the file already. */
 async function clearStale(
-  { storage, isNew }: WritableMetadata,
+  { dataStorage: storage, isNew }: WritableMetadata,
   start: number,
   length: number,
 ): Promise<void> {
@@ -72,7 +75,7 @@ export async function preallocateData(
   mode: "falloc" | "full",
   hides: boolean,
 ): Promise<void> {
-  const { geometry, allocator, storage } = metadata;
+  const { geometry, allocator, dataStorage: storage } = metadata;
   const { clusterSize, l2Entries } = geometry;
   if (storage.truncate === undefined) {
     throw new PlatterError(
@@ -81,6 +84,8 @@ export async function preallocateData(
       { file: storage.name, field: "preallocation", value: mode },
     );
   }
+  // A data file has its clusters where the guest has them: there is no place to be found.
+  if (metadata.dataFile !== undefined) return preallocateMetadata(metadata, from, to, mode, hides);
   const clusters = (alignUp(to, clusterSize) - alignUp(from, clusterSize)) / clusterSize;
   // Makes the file reach as far as clusters are in use.
   await metadata.writeBack.flush(false);
@@ -124,7 +129,7 @@ const zeros = new Uint8Array(1024 * 1024);
 
 /** Makes the file `size` bytes long and gives the new part its space. */
 async function growFile(
-  { storage }: WritableMetadata,
+  { dataStorage: storage }: WritableMetadata,
   size: number,
   mode: "falloc" | "full",
 ): Promise<void> {

@@ -3,6 +3,7 @@ import {
   alignDown,
   alignUp,
   divideUp,
+  host,
   lower,
   type GuestOffset,
   type HostOffset,
@@ -69,7 +70,7 @@ export async function reserve(
 ): Promise<Reservation> {
   const { clusterSize } = metadata.geometry;
   const links: Link[] = [];
-  let host = nowhere;
+  let start = nowhere;
   let position = at;
   try {
     while (position < end) {
@@ -78,16 +79,16 @@ export async function reserve(
         metadata,
         position,
         end,
-        host === nowhere ? nowhere : advance(host, distance),
+        start === nowhere ? nowhere : advance(start, distance),
       );
       if (next === undefined) break;
-      if (host === nowhere) host = next.host;
+      if (start === nowhere) start = next.host;
       links.push(next);
       position = lower(end, advance(alignDown(position, clusterSize), next.count * clusterSize));
     }
     return {
       end: position,
-      host: advance(host, at % clusterSize),
+      host: advance(start, at % clusterSize),
       links,
       edges: await edgesOf(metadata, at, position, links),
     };
@@ -116,21 +117,26 @@ async function nextLink(
   const wanted = (alignUp(end, clusterSize) - alignDown(at, clusterSize)) / clusterSize;
   const limit = Math.min(wanted, sliceEntries - (index % sliceEntries));
   const common = { l2Offset: table.offset, start: alignDown(at, clusterSize), index };
-  if (geometry.hasSubclusters) refuseInvalid(metadata.storage.name, table, index, limit);
+  const external = metadata.hasDataFile;
+  if (geometry.hasSubclusters) {
+    refuseInvalid(metadata.storage.name, table, index, limit, external);
+  }
   let count = 1;
-  if (isOwned(table, index)) {
-    const host = hostClusterOf(table, index);
-    if (place !== nowhere && host !== place) return undefined;
+  if (isOwned(table, index, external)) {
+    const own = hostClusterOf(table, index);
+    if (place !== nowhere && own !== place) return undefined;
     while (
       count < limit &&
-      isOwned(table, index + count) &&
-      hostClusterOf(table, index + count) === host + count * clusterSize
+      isOwned(table, index + count, external) &&
+      hostClusterOf(table, index + count) === own + count * clusterSize
     ) {
       count++;
     }
-    return { ...common, count, host, kept: true };
+    return { ...common, count, host: own, kept: true };
   }
-  while (count < limit && !isOwned(table, index + count)) count++;
+  while (count < limit && !isOwned(table, index + count, external)) count++;
+  // Data in a file of its own lies where the guest has it, and is not counted.
+  if (external) return { ...common, count, host: host(alignDown(at, clusterSize)), kept: false };
   if (place === nowhere) {
     return { ...common, count, host: await allocator.allocate(count), kept: false };
   }
@@ -212,13 +218,13 @@ export async function link(
 ): Promise<void> {
   const { geometry, l2 } = metadata;
   const { clusterSize, hasSubclusters } = geometry;
-  for (const { l2Offset, start, index, count, host, kept } of links) {
+  for (const { l2Offset, start, index, count, host: first, kept } of links) {
     const table = await l2.load(l2Offset);
     const replaced = replacing();
     for (let i = 0; i < count; i++) {
       if (kept && !hasSubclusters && !isZeroFlagged(table, index + i)) continue;
       if (!kept) replaced(table, index + i);
-      setOwned(l2, table, index + i, advance(host, i * clusterSize));
+      setOwned(l2, table, index + i, advance(first, i * clusterSize));
       if (hasSubclusters && written !== undefined) {
         markWritten(metadata, table, index + i, advance(start, i * clusterSize), written);
       }
@@ -245,7 +251,8 @@ function markWritten(
 /** Takes back the clusters of a reservation that is not going to be used. */
 export async function giveBack(metadata: WritableMetadata, links: readonly Link[]): Promise<void> {
   const { clusterSize } = metadata.geometry;
-  for (const { host, count, kept } of links) {
-    if (!kept) await metadata.allocator.release(host, count * clusterSize);
+  if (metadata.hasDataFile) return;
+  for (const { host: first, count, kept } of links) {
+    if (!kept) await metadata.allocator.release(first, count * clusterSize);
   }
 }

@@ -1,6 +1,7 @@
-import { alignUp, host, isZero, type HostOffset } from "../../bytes/index.ts";
+import { alignUp, guest, host, isZero, type HostOffset } from "../../bytes/index.ts";
 import type { Preallocation, ResizeOptions } from "../../disk/index.ts";
 import { PlatterError } from "../../errors.ts";
+import { discardInDataFile, fitDataFile } from "./data-file.ts";
 import { entrySize, maxL1Bytes } from "./geometry.ts";
 import { referenced, setEntry } from "./l2-table.ts";
 import { setSubclusters } from "./subclusters.ts";
@@ -16,10 +17,13 @@ import { lastUsedCluster, preallocateData, preallocateMetadata } from "./preallo
 export async function resize(
   metadata: WritableMetadata,
   size: number,
-  { preallocation = "off", backingSize = 0 }: ResizeOptions,
+  { preallocation: wanted = "off", backingSize = 0 }: ResizeOptions,
   replacing: () => () => boolean = () => () => true,
 ): Promise<void> {
-  const { geometry, storage } = metadata;
+  const { geometry, storage, dataFile, dataStorage } = metadata;
+  // The raw view has to show what the guest sees, also where nobody has written.
+  const preallocation =
+    wanted === "off" && dataFile?.raw === true && size > metadata.diskSize ? "metadata" : wanted;
   const old = metadata.diskSize;
   const entries = geometry.l1Entries(size);
   if (entries * entrySize > maxL1Bytes) {
@@ -44,9 +48,15 @@ export async function resize(
       const hides = geometry.hasSubclusters && backingSize > old;
       await preallocateData(metadata, old, size, preallocation, hides);
     }
+    if (dataFile !== undefined) {
+      const exact = preallocation === "off" && !metadata.isNew;
+      await fitDataFile(dataStorage, size, exact);
+    }
   }
   await metadata.writeBack.flush(false);
   await metadata.updateHeader({ size: BigInt(size) });
+  // What the header still counts must not be missing.
+  if (dataFile !== undefined && size < old) await fitDataFile(dataStorage, size, true);
 }
 
 /** Forgets all clusters past `size`. */
@@ -78,6 +88,8 @@ export async function makeEmpty(
   replacing: () => () => boolean,
 ): Promise<void> {
   await forgetFrom(metadata, 0, replacing);
+  const { dataFile, dataStorage, diskSize } = metadata;
+  if (dataFile !== undefined) await discardInDataFile(dataStorage, guest(0), guest(diskSize));
 }
 
 /** Forgets all clusters from guest offset `size` on, and what of the file is not needed any more. */
@@ -96,7 +108,8 @@ async function forgetFrom(
     const whole = i * geometry.l2Span >= first;
     const from = whole ? 0 : (first - i * geometry.l2Span) / geometry.clusterSize;
     for (let index = from; index < geometry.l2Entries; index++) {
-      const range = referenced(table, index, geometry);
+      const range =
+        metadata.dataFile === undefined ? referenced(table, index, geometry) : undefined;
       if (range !== undefined) writeBack.releaseLater({ ...range, punch: true, ready });
       setEntry(l2, table, index, 0, 0);
       if (geometry.hasSubclusters) setSubclusters(l2, table, index, 0, 0);

@@ -8,7 +8,7 @@
  */
 import type { PlatterError } from "../../errors.ts";
 import { address, invalid } from "./invalid.ts";
-import { hostClusterOf, isCompressed } from "./l2-table.ts";
+import { hasCluster, isCompressed } from "./l2-table.ts";
 import type { Table, TableCache } from "./tables.ts";
 
 /** All subclusters of a cluster. */
@@ -74,10 +74,16 @@ export function invalidSubclusters(file: string, table: Table, index: number): P
 }
 
 /** Throws {@link invalidSubclusters} when one of `count` entries from `from` on is invalid. */
-export function refuseInvalid(file: string, table: Table, from: number, count: number): void {
+export function refuseInvalid(
+  file: string,
+  table: Table,
+  from: number,
+  count: number,
+  external: boolean,
+): void {
   for (let index = from; index < from + count; index++) {
     if (isCompressed(table, index)) continue;
-    const hasPlace = hostClusterOf(table, index) !== 0;
+    const hasPlace = hasCluster(table, index, external);
     if (isInvalid(hasPlace, zeroSubclusters(table, index), allocatedSubclusters(table, index))) {
       throw invalidSubclusters(file, table, index);
     }

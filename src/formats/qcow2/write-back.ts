@@ -70,7 +70,7 @@ export class WriteBack {
     const releases: Release[] = [];
     const waiting: typeof this.pending = [];
     for (const release of this.pending) (release.ready() ? releases : waiting).push(release);
-    if (durable) await this.storage.flush();
+    if (durable) await this.sync();
     else if (releases.length > 0) await this.barrier();
     this.pending = waiting;
     for (const release of releases) await this.release(release);
@@ -82,7 +82,7 @@ export class WriteBack {
     const { blocks, dirtyEntries } = this.metadata.refcounts;
     if (blocks.dirty.size === 0 && dirtyEntries.size === 0) return;
     await this.writeCounts();
-    if (durable) await this.storage.flush();
+    if (durable) await this.sync();
   }
 
   /** Writes all refcount blocks, whether or not something points to them. */
@@ -93,7 +93,14 @@ export class WriteBack {
 
   /** Resolves when everything written before is ahead of everything written later. */
   async barrier(): Promise<void> {
-    if (this.barriers) await this.storage.flush();
+    if (this.barriers) await this.sync();
+  }
+
+  /** Everything written so far is on stable storage: data first, where it has a file of its own. */
+  private async sync(): Promise<void> {
+    const { dataFile, dataStorage } = this.metadata;
+    if (dataFile !== undefined) await dataStorage.flush();
+    await this.storage.flush();
   }
 
   /** Step 1, and the table entries of new refcount blocks. */

@@ -19,16 +19,9 @@ import {
   type ResizeOptions,
 } from "../../disk/index.ts";
 import { PlatterError } from "../../errors.ts";
+import { discardInDataFile, zeroDataFile } from "./data-file.ts";
 import { compressedBit, compressedOffsetBits, encodeCompressed, zeroBit } from "./entries.ts";
-import {
-  hostClusterOf,
-  isCompressed,
-  isUnallocated,
-  lowerOf,
-  referenced,
-  setEntry,
-  upperOf,
-} from "./l2-table.ts";
+import { hasCluster, isCompressed, lowerOf, referenced, setEntry, upperOf } from "./l2-table.ts";
 import type { WritableMetadata } from "./metadata.ts";
 import { giveBack, link, reserve, tableFor, type Link } from "./reservation.ts";
 import { makeEmpty, resize } from "./resize.ts";
@@ -101,6 +94,7 @@ export class Qcow2Writer implements ImageWriter {
 
   async ensureCompressed(at: GuestOffset, packedLength: number): Promise<Change> {
     const { clusterSize, clusterBits } = this.metadata.geometry;
+    if (this.metadata.hasDataFile) throw this.notCompressible();
     const free = await this.ranges.claim(at, at + clusterSize);
     const maxOffset = Math.min(2 ** compressedOffsetBits(clusterBits) - 1, Number.MAX_SAFE_INTEGER);
     this.packed = true;
@@ -136,8 +130,9 @@ export class Qcow2Writer implements ImageWriter {
     if (hasSubclusters && (at % clusterSize !== 0 || this.lastWhole(whole) <= at)) {
       return this.zeroSubclusters(at, end);
     }
-    return this.wholeClusters(at, whole, (table, index) => {
-      const drop = isCompressed(table, index) || (unmap && hostClusterOf(table, index) !== 0);
+    const external = this.metadata.hasDataFile;
+    return this.wholeClusters(at, whole, unmap, (table, index) => {
+      const drop = isCompressed(table, index) || (unmap && hasCluster(table, index, external));
       const flag = hasSubclusters ? 0 : zeroBit;
       return drop
         ? [0, flag, allSubclusters, 0]
@@ -150,13 +145,15 @@ export class Qcow2Writer implements ImageWriter {
     // Version 2 cannot say "zeros", and an unallocated cluster would show the backing image's data.
     if (!version3 && this.hasBacking) return undefined;
     const { hasSubclusters } = this.metadata.geometry;
-    return this.wholeClusters(at, end, (table, index) => {
-      const unallocated = isUnallocated(table, index) && !this.hasBacking;
+    const external = this.metadata.hasDataFile;
+    return this.wholeClusters(at, end, true, (table, index) => {
+      const isEmpty = !isCompressed(table, index) && !hasCluster(table, index, external);
       // Some of its subclusters may be zeros already.
-      if (hasSubclusters) {
-        return unallocated ? [0, 0, zeroSubclusters(table, index), 0] : [0, 0, allSubclusters, 0];
+      if (isEmpty && !this.hasBacking) {
+        const zeros = hasSubclusters ? zeroSubclusters(table, index) : 0;
+        return [upperOf(table, index), lowerOf(table, index), zeros, 0];
       }
-      return [0, version3 && !unallocated ? zeroBit : 0, 0, 0];
+      return [0, version3 && !hasSubclusters ? zeroBit : 0, allSubclusters, 0];
     });
   }
 
@@ -211,6 +208,17 @@ export class Qcow2Writer implements ImageWriter {
     } finally {
       await this.finish(false);
     }
+  }
+
+  private notCompressible(): PlatterError {
+    const { storage, dataFile } = this.metadata;
+    const file = storage.name;
+    return new PlatterError(
+      "E_UNSUPPORTED",
+      `${file}: the data is in a file of its own (${dataFile?.storage.name}), where nothing is ` +
+        `compressed; leave compression out`,
+      { file, field: "data file", qemu: "Operation not supported" },
+    );
   }
 
   /** A request may have waited while the disk was made smaller or closed. */
@@ -274,7 +282,7 @@ export class Qcow2Writer implements ImageWriter {
       if (offset === 0) return true;
       const table = await l2.load(offset);
       if (isCompressed(table, index)) return false;
-      refuseInvalid(storage.name, table, index, 1);
+      refuseInvalid(storage.name, table, index, 1, this.metadata.hasDataFile);
       return true;
     });
     if (!possible) {
@@ -291,7 +299,7 @@ export class Qcow2Writer implements ImageWriter {
       host: nowhere,
       edges: [],
       commit: () =>
-        this.settle(free, () =>
+        this.replaceAll(free, start, stop, false, () =>
           this.replace(cluster, clusterEnd, (table) => [
             upperOf(table, index),
             lowerOf(table, index),
@@ -310,6 +318,7 @@ export class Qcow2Writer implements ImageWriter {
   private async wholeClusters(
     at: GuestOffset,
     end: GuestOffset,
+    unmap: boolean,
     entry: NewEntry,
   ): Promise<Change | undefined> {
     this.checkInside(end);
@@ -321,16 +330,62 @@ export class Qcow2Writer implements ImageWriter {
     const free = await this.ranges.claim(start, alignUp(stop, clusterSize));
     if (this.closed || this.metadata.diskSize !== diskSize) {
       free();
-      return this.wholeClusters(at, end, entry);
+      return this.wholeClusters(at, end, unmap, entry);
     }
     return {
       start,
       end: stop,
       host: nowhere,
       edges: [],
-      commit: () => this.settle(free, () => this.replace(start, stop, entry)),
+      commit: () =>
+        this.replaceAll(free, start, stop, unmap, () => this.replace(start, stop, entry)),
       abort: () => this.settle(free, () => Promise.resolve()),
     };
+  }
+
+  /**
+   * The last step of a change of the guest bytes [start, end) to zeros, which `replace` makes in the
+   * tables. A data file that has to stay valid as a raw image gets the zeros too: when writes that
+   * had found the old mapping are done, so that none of them comes after.
+   */
+  private async replaceAll(
+    free: () => void,
+    start: GuestOffset,
+    end: GuestOffset,
+    unmap: boolean,
+    replace: () => Promise<void>,
+  ): Promise<void> {
+    const { dataFile, dataStorage } = this.metadata;
+    const settled = dataFile?.raw === true ? () => undefined : free;
+    try {
+      await this.settle(settled, async () => {
+        if (dataFile?.raw === false && unmap) await this.discardOutside(start, end);
+        await replace();
+      });
+      if (dataFile?.raw !== true) return;
+      await this.leases.drain();
+      await zeroDataFile(dataStorage, start, end, unmap);
+    } finally {
+      if (dataFile?.raw === true) free();
+    }
+  }
+
+  /** Clusters of a data file that lose their place: nothing else can have it, so they go at once. */
+  private async discardOutside(start: GuestOffset, end: GuestOffset): Promise<void> {
+    const { dataStorage, geometry } = this.metadata;
+    const { clusterSize, l2Entries } = geometry;
+    const table = await tableFor(this.metadata, start);
+    let from = start;
+    for (let at = start; at < end;) {
+      const index = Math.floor(at / clusterSize) % l2Entries;
+      const next = advance(at, clusterSize);
+      if (!hasCluster(table, index, true)) {
+        await discardInDataFile(dataStorage, from, at);
+        from = next;
+      }
+      at = next;
+    }
+    await discardInDataFile(dataStorage, from, end);
   }
 
   /** Replaces the entries of the clusters in [start, end) and releases what they referred to. */
@@ -371,6 +426,8 @@ export class Qcow2Writer implements ImageWriter {
 
   /** Lets go, once that is safe, of what an entry refers to. */
   private releaseEntry(table: Table, index: number, how: Pick<Release, "punch" | "ready">): void {
+    // What lies in a data file is not counted.
+    if (this.metadata.hasDataFile) return;
     const range = referenced(table, index, this.metadata.geometry);
     if (range === undefined) return;
     this.metadata.writeBack.releaseLater({ ...range, ...how });
