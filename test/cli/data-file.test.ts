@@ -182,6 +182,38 @@ describe.skipIf(!hasPeer)("data files, side by side", () => {
     expectSameLines(["map a.qcow2", "check a.qcow2"]);
   });
 
+  test("committed, rebased and resized", () => {
+    expectSameLines(["create -q -f qcow2 -o data_file=base.raw base.qcow2 1M"]);
+    io("base.qcow2", "write -P 1 0 300k");
+    expectSameLines(["create -q -f qcow2 -b base.qcow2 -F qcow2 -o data_file=top.raw top.qcow2"]);
+    io("top.qcow2", "write -P 2 100k 300k");
+    expectSameLines(["create -q -f qcow2 -b top.qcow2 -F qcow2 toptop.qcow2"]);
+    io("toptop.qcow2", "write -P 3 200k 300k");
+    expectSameLines([
+      "map --output=json toptop.qcow2",
+      "info --backing-chain toptop.qcow2",
+      "commit toptop.qcow2",
+      "compare top.qcow2 toptop.qcow2",
+      "commit -d top.qcow2",
+      "commit top.qcow2",
+      "map --output=json base.qcow2",
+      "check base.qcow2",
+      "check top.qcow2",
+      "create -q -f qcow2 -o data_file=other.raw other.qcow2 1M",
+    ]);
+    io("other.qcow2", "write -P 1 0 300k");
+    expectSameLines([
+      "rebase -b other.qcow2 -F qcow2 toptop.qcow2",
+      "rebase -u -b base.qcow2 -F qcow2 toptop.qcow2",
+      "rebase -b other.qcow2 -F qcow2 top.qcow2",
+      "resize top.qcow2 2M",
+      "resize --shrink top.qcow2 100k",
+      "resize --preallocation=falloc top.qcow2 3M",
+      "resize top.qcow2 -1M",
+      "check top.qcow2",
+    ]);
+  });
+
   const entry = (image: string, index: number, bytes: string): void =>
     onBothSides(
       "bash",

@@ -87,16 +87,21 @@ export async function makeEmpty(
   metadata: WritableMetadata,
   replacing: () => () => boolean,
 ): Promise<void> {
-  await forgetFrom(metadata, 0, replacing);
+  // As QEMU does, which leaves the tables where they are if there is a data file.
+  await forgetFrom(metadata, 0, replacing, metadata.hasDataFile);
   const { dataFile, dataStorage, diskSize } = metadata;
   if (dataFile !== undefined) await discardInDataFile(dataStorage, guest(0), guest(diskSize));
 }
 
-/** Forgets all clusters from guest offset `size` on, and what of the file is not needed any more. */
+/**
+ * Forgets all clusters from guest offset `size` on, with their tables unless those are kept, and what
+ * of the file is not needed any more.
+ */
 async function forgetFrom(
   metadata: WritableMetadata,
   size: number,
   replacing: () => () => boolean,
+  keepsTables = false,
 ): Promise<void> {
   const { geometry, l1, l2, storage, writeBack } = metadata;
   const first = alignUp(size, geometry.clusterSize);
@@ -114,7 +119,7 @@ async function forgetFrom(
       setEntry(l2, table, index, 0, 0);
       if (geometry.hasSubclusters) setSubclusters(l2, table, index, 0, 0);
     }
-    if (!whole) continue;
+    if (!whole || keepsTables) continue;
     l1.clear(i);
     l2.drop(offset);
     writeBack.releaseLater({
