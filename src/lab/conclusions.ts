@@ -1,10 +1,17 @@
 import { formatSize } from "../bytes/index.ts";
 import type { ImageUsage } from "../commands/index.ts";
+import { leastRounds } from "./statistics.ts";
 import type { LabReport, WriteComparison } from "./report.ts";
 
 /** What the numbers of a run say. Nothing is said that they do not show. */
 export function conclude(report: Omit<LabReport, "conclusions">): string[] {
+  const { rounds } = report.writes;
   return [
+    ...(rounds < leastRounds
+      ? [
+          `Only ${rounds} rounds: too few to be sure of any difference in writing; take ${leastRounds} or more.`,
+        ]
+      : []),
     aboutChoice(report),
     aboutSpace(report),
     aboutCreation(report),

@@ -182,7 +182,7 @@ ${barChart(label, bars, milliseconds)}</figure>`;
   });
   return `<section>
 <h2>Is it faster?</h2>
-<p>Time to write to a fresh image through Platter's own driver, flushes included: median of ${writes.rounds} rounds in alternating order, with quartiles. Shorter is faster. A difference is named above only if it is at least 10 % and sure by 99.9 %.</p>
+<p>Time to write to a fresh image through Platter's own driver, flushes included: median of ${writes.rounds} rounds in alternating order, with quartiles. Shorter is faster. A difference is named above only if it is at least 10 % and sure by 99 %, in its size and in how many rounds agree on it.</p>
 ${charts.join("\n")}
 </section>`;
 }

@@ -1,5 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { compareTimes, median, quantile, randomFrom, summarize } from "./statistics.ts";
+import {
+  compareTimes,
+  leastRounds,
+  median,
+  quantile,
+  randomFrom,
+  summarize,
+} from "./statistics.ts";
 
 describe("statistics", () => {
   it("finds the middle and the quartiles", () => {
@@ -17,16 +24,23 @@ describe("statistics", () => {
   });
 
   it("is sure of a difference that shows in every round", () => {
-    const slow = [20, 22, 19, 21, 30, 20, 20];
+    const slow = [20, 22, 19, 21, 30, 20, 20, 23];
     const fast = slow.map((time) => time / 2);
     expect(compareTimes(slow, fast)).toMatchObject({ ratio: 2, verdict: "faster" });
     expect(compareTimes(fast, slow)).toMatchObject({ ratio: 0.5, verdict: "slower" });
   });
 
+  it("is sure of nothing after a few rounds", () => {
+    const slow = [20, 22, 19, 21, 30, 20, 20];
+    const fast = slow.map((time) => time / 2);
+    expect(slow.length).toBe(leastRounds - 1);
+    expect(compareTimes(slow, fast)).toMatchObject({ ratio: 2, verdict: "same" });
+  });
+
   it("is not fooled by one round, by noise, or by little", () => {
-    const one = [10, 11, 10, 12, 10, 11, 10];
-    expect(compareTimes([...one.slice(0, 6), 100], one).verdict).toBe("same");
-    const noisy = [10, 9, 13, 10, 14, 9, 10];
+    const one = [10, 11, 10, 12, 10, 11, 10, 12, 11];
+    expect(compareTimes([...one.slice(0, 8), 100], one).verdict).toBe("same");
+    const noisy = [10, 9, 13, 10, 14, 9, 10, 13, 9];
     expect(compareTimes(one, noisy).verdict).toBe("same");
     const little = one.map((time) => time * 1.05);
     expect(compareTimes(one, little).verdict).toBe("same");

@@ -37,7 +37,7 @@ export function summarize(values: readonly number[]): Summary {
 export interface Comparison {
   /** Median of the ratios first ÷ second, round by round; above 1 the second is faster. */
   readonly ratio: number;
-  /** With 99.9 % confidence, the ratio lies between these two. */
+  /** With 99 % confidence, the ratio lies between these two. */
   readonly low: number;
   readonly high: number;
   readonly verdict: "faster" | "slower" | "same";
@@ -45,14 +45,18 @@ export interface Comparison {
 
 const resamples = 10_000;
 /** Some dozens of pairs are compared at once, so that each has to be surer than the usual 5 %. */
-const unsure = 0.001;
+const unsure = 0.01;
 /** Differences smaller than this are not worth a word, however sure they are. */
 const leastDifference = 0.1;
+
+/** Fewer rounds than this say nothing surely, even if all agree. */
+export const leastRounds = 8;
 
 /**
  * Compares two series that were measured in the same rounds: whether `second` takes less time than
  * `first`. Ratios are taken round by round, because what slows a machine down slows both; the
- * interval comes from drawing the rounds again (bootstrap), the same for the same numbers.
+ * interval comes from drawing the rounds again (bootstrap), the same for the same numbers. A difference
+ * is sure when the interval says so and the rounds agree on its direction (sign test).
  */
 export function compareTimes(first: readonly number[], second: readonly number[]): Comparison {
   const ratios = first.map((time, round) => time / second[round]!);
@@ -64,10 +68,24 @@ export function compareTimes(first: readonly number[], second: readonly number[]
   const low = quantile(medians, unsure / 2);
   const high = quantile(medians, 1 - unsure / 2);
   const ratio = median(ratios);
-  const isSure = low > 1 || high < 1;
+  const isSure = (low > 1 || high < 1) && chanceOfAgreement(ratios) <= unsure;
   const isWorthAWord = Math.abs(ratio - 1) >= leastDifference;
   const verdict = !isSure || !isWorthAWord ? "same" : ratio > 1 ? "faster" : "slower";
   return { ratio, low, high, verdict };
+}
+
+/** How likely it is that so many rounds agree, one way or the other, where there is no difference. */
+function chanceOfAgreement(ratios: readonly number[]): number {
+  const above = ratios.filter((ratio) => ratio > 1).length;
+  const below = ratios.filter((ratio) => ratio < 1).length;
+  const rounds = above + below;
+  let ways = 1;
+  let sum = 0;
+  for (let others = 0; others <= Math.min(above, below); others++) {
+    sum += ways;
+    ways = (ways * (rounds - others)) / (others + 1);
+  }
+  return Math.min(1, (2 * sum) / 2 ** rounds);
 }
 
 /** Numbers below `limit` that look random and are always the same. */

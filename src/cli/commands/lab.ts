@@ -10,7 +10,7 @@ import { usageText } from "../usage-text.ts";
 
 const defaultDirectory = "platter-lab";
 const defaultSize = "256M";
-const defaultRounds = "7";
+const defaultRounds = "9";
 
 /** The table entry of `lab`. */
 export const labCommand: CommandSpec = {
