@@ -51,7 +51,7 @@ export async function usageText(
     ({ filenames, text: words }) =>
       `${paint("name", listNames(filenames.map(safe)))}\n${wrap(safe(words), width, 2)}`,
   );
-  return `${table}\n${volumes.join("")}\n${notes.join("")}`;
+  return [table, volumes.join(""), notes.join("")].filter((part) => part !== "").join("\n");
 }
 
 /** "a, b, c and 4 more". */
