@@ -83,6 +83,7 @@ export {
   info,
   listBitmaps,
   map,
+  snapshot,
 } from "./commands/index.ts";
 export type {
   BitmapAction,
@@ -118,6 +119,9 @@ export type {
   RebaseResult,
   ResizeCommandOptions,
   ResizeResult,
+  SnapshotAction,
+  SnapshotOptions,
+  SnapshotResult,
   VolumeUsage,
 } from "./commands/index.ts";
 

@@ -31,6 +31,7 @@ export const errorCodes = {
   E_REFERENCE_DENIED:
     "The image names another file, and the open policy does not allow to open it.",
   E_SAME_FILE: "Source and target are the same file.",
+  E_SNAPSHOT_NOT_FOUND: "The image has no internal snapshot of that id or name.",
   E_TRUNCATED: "The image file is shorter than its own tables say.",
   E_UNFINISHED: "The image was still being written when its writer ended.",
   E_UNKNOWN_FORMAT: "The format is not known.",

@@ -164,6 +164,12 @@ export const resize = (
   given: CommandOptions = {},
 ): Promise<commands.ResizeResult> => commands.resize(options, context(given));
 
+/** Lists, makes, applies or removes internal snapshots; see {@link commands.SnapshotOptions}. */
+export const snapshot = (
+  options: commands.SnapshotOptions,
+  given: CommandOptions = {},
+): Promise<commands.SnapshotResult> => commands.snapshot(options, context(given));
+
 /** Writes what an overlay holds into an image behind it; see {@link commands.CommitOptions}. */
 export const commit = (
   options: commands.CommitOptions,

@@ -32,7 +32,10 @@ export type {
   MeasureCommandOptions,
   Progress,
   ResizeResult,
+  SnapshotAction,
+  SnapshotResult,
 } from "../commands/index.ts";
+export type { SnapshotInfo, SnapshotReference } from "../disk/index.ts";
 export type { LabEvent, LabOptions } from "../lab/index.ts";
 export type { QemuJson } from "../commands/index.ts";
 export type { FormatOptionValues, Measurement } from "../formats/index.ts";
@@ -58,6 +61,7 @@ export type Commands = Pick<
   | "measure"
   | "rebase"
   | "resize"
+  | "snapshot"
 >;
 
 /** A creation option of a format, as `-o help` shows it. */

@@ -10,3 +10,13 @@ export function readCNumber(text: string): number | undefined {
 
 /** The largest number that C's int holds; qemu-img's limit for block sizes and counts. */
 export const MAX_INT = 2 ** 31 - 1;
+
+/** A number with two decimals as C writes it: what lies in the middle goes to the even neighbour. */
+export function twoDecimals(value: number): string {
+  // Only multiples of 1/8 lie in the middle between two hundredths.
+  if (!Number.isInteger(value * 8)) return value.toFixed(2);
+  const hundredths = value * 100;
+  const below = Math.floor(hundredths);
+  const even = hundredths - below === 0.5 ? below + (below % 2) : hundredths;
+  return (even / 100).toFixed(2);
+}

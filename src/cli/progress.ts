@@ -2,6 +2,7 @@ import type { Progress } from "./contract.ts";
 import type { Output } from "./environment.ts";
 import { formatSize } from "./contract.ts";
 import { jsonLine } from "./json.ts";
+import { twoDecimals } from "./numbers.ts";
 
 /** Shows how far an operation has come. */
 export interface ProgressDisplay {
@@ -16,7 +17,7 @@ export interface ProgressDisplay {
 
 /** The percentage as qemu-img prints it. */
 function qemuPercent(percent: number): string {
-  return `    (${percent.toFixed(2)}/100%)`;
+  return `    (${twoDecimals(percent)}/100%)`;
 }
 
 /** qemu-img's progress: on stdout with `-p`, otherwise only when asked, on stderr. */

@@ -1,22 +1,14 @@
 import { splitOptionList } from "./format-options.ts";
-import type { Session } from "./session.ts";
+import type { SnapshotReference } from "./contract.ts";
 import { argumentError } from "./usage.ts";
-
-/** Which internal snapshot `-l` names: by id, by name, by both, or by whichever fits. */
-export interface SnapshotParameter {
-  readonly id?: string;
-  readonly name?: string;
-  /** Neither was said to be meant. */
-  readonly either?: string;
-}
 
 /**
  * Reads `snapshot.id=ID,snapshot.name=NAME`, or a text that is either.
  *
  * @throws `E_INVALID_ARGUMENT` with QEMU's words
  */
-export function readSnapshotParameter(text: string, _session?: Session): SnapshotParameter {
-  if (!text.startsWith("snapshot.")) return { either: text };
+export function readSnapshotParameter(text: string): SnapshotReference {
+  if (!text.startsWith("snapshot.")) return text;
   const found: Record<string, string> = {};
   for (const [name, value] of splitOptionList([text]).pairs) {
     if (name !== "snapshot.id" && name !== "snapshot.name") {
@@ -30,5 +22,7 @@ export function readSnapshotParameter(text: string, _session?: Session): Snapsho
     found[name] = value;
   }
   const { "snapshot.id": id, "snapshot.name": name } = found;
-  return { ...(id === undefined ? {} : { id }), ...(name === undefined ? {} : { name }) };
+  if (id !== undefined) return { id, name };
+  // With neither, none fits.
+  return { name: name ?? "" };
 }

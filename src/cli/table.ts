@@ -23,6 +23,7 @@ const entries: Readonly<Record<string, () => Promise<CommandSpec>>> = {
   measure: async () => (await import("./commands/measure.ts")).measureCommand,
   rebase: async () => (await import("./commands/rebase.ts")).rebaseCommand,
   resize: async () => (await import("./commands/resize.ts")).resizeCommand,
+  snapshot: async () => (await import("./commands/snapshot.ts")).snapshotCommand,
 };
 
 /** The names of all commands, sorted. */

@@ -1,4 +1,4 @@
-import type { BackingReference } from "../disk/index.ts";
+import type { BackingReference, SnapshotReference } from "../disk/index.ts";
 import { Disk } from "../disk/index.ts";
 import { concatenate, copy, salvaging, type CopySource } from "../copy/index.ts";
 import { PlatterError } from "../errors.ts";
@@ -36,6 +36,8 @@ export interface ConvertOptions {
   readonly targetImageOpts?: boolean | undefined;
   /** With `createTarget: false`: the target is known to read as zeros. */
   readonly targetIsZero?: boolean | undefined;
+  /** Read this internal snapshot of the source instead of its present state; of one source only. */
+  readonly snapshot?: SnapshotReference | undefined;
   /** Others may be writing to the sources (`-U`). */
   readonly shared?: boolean | undefined;
   /** The persistent bitmaps of the source, of its top layer only, are copied too. */
@@ -82,6 +84,7 @@ export async function convert(
         imageOpts: options.imageOpts,
         shared: options.shared,
         direct: options.sourceDirect,
+        snapshot: options.snapshot,
       };
       disks.push(await openImage(source, context));
     }

@@ -72,6 +72,8 @@ const order: readonly FilePart[] = [
   "preallocated on a hole",
   "zeroed",
   "bitmaps",
+  "snapshot tables",
+  "snapshot data",
   "leaked",
   "unknown",
   "free",
@@ -138,6 +140,7 @@ function wholeFile({ storage }: Image): LayoutPart[] {
 
 function partOf(role: LayoutRole, state: HostState, image: Image): FilePart {
   if (role === "free") return state === HostState.hole ? "holes" : "free";
+  if (role === "snapshot data" && state === HostState.hole) return "preallocated on a hole";
   if (role !== "data") return role;
   if (state === HostState.reserved) return "preallocated and unwritten";
   if (state !== HostState.hole) return "data";

@@ -1,4 +1,4 @@
-import type { Image } from "../disk/index.ts";
+import type { Image, SnapshotInfo } from "../disk/index.ts";
 import { PlatterError } from "../errors.ts";
 import { Qcow2Image, formatNamed, probe } from "../formats/index.ts";
 import type { LockMode, Storage } from "../storage/index.ts";
@@ -36,6 +36,8 @@ export interface ImageInfo {
   readonly backingFormat: string | undefined;
   /** Facts that only this format has, under QEMU's names and in its order. */
   readonly formatSpecific: Readonly<Record<string, unknown>> | undefined;
+  /** Its internal snapshots. */
+  readonly snapshots: readonly SnapshotInfo[];
 }
 
 /** Describes an image, or with `backingChain` all images of its chain from the top down. */
@@ -121,6 +123,7 @@ async function describeImage(
       fullBackingFilename: backing && provider.resolve(backing.name, base),
       backingFormat: backing?.format,
       formatSpecific: image.details,
+      snapshots: image.snapshotList ?? [],
     },
   };
 }

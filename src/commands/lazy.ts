@@ -10,6 +10,7 @@ import type { ExplainOptions, ExplainResult } from "./explain.ts";
 import type { MeasureCommandOptions } from "./measure.ts";
 import type { RebaseOptions, RebaseResult } from "./rebase.ts";
 import type { ResizeCommandOptions, ResizeResult } from "./resize.ts";
+import type { SnapshotOptions, SnapshotResult } from "./snapshot.ts";
 
 /**
  * Measures what images take: for the guest, as files, and on the host. Opens nothing that they name.
@@ -99,4 +100,17 @@ export async function rebase(
 ): Promise<RebaseResult> {
   const command = await import("./rebase.ts");
   return command.rebase(options, context);
+}
+
+/**
+ * Lists, makes, applies or removes internal snapshots. Throws `E_SNAPSHOT_NOT_FOUND`, `E_UNSUPPORTED` for
+ * images that cannot have any, `E_LIMIT`, and what opening, reading and writing throw; the image then has
+ * the snapshots that it had.
+ */
+export async function snapshot(
+  options: SnapshotOptions,
+  context: CommandContext,
+): Promise<SnapshotResult> {
+  const command = await import("./snapshot.ts");
+  return command.snapshot(options, context);
 }

@@ -1,4 +1,4 @@
-import type { Disk } from "../disk/index.ts";
+import type { Disk, SnapshotReference } from "../disk/index.ts";
 import { PlatterError } from "../errors.ts";
 import {
   formatNamed,
@@ -18,7 +18,7 @@ export interface MeasureSource {
   /** Others may be writing to it (`-U`). */
   readonly shared?: boolean | undefined;
   /** An internal snapshot of it. */
-  readonly snapshot?: string | undefined;
+  readonly snapshot?: SnapshotReference | undefined;
 }
 
 /** What is to be measured: a new image of some size, or a copy of an image. */
@@ -49,7 +49,6 @@ export async function measure(
   }
   if (source === undefined) return measureDisk(options, size ?? 0);
   await using disk = await openImage({ ...source, rawLock: "shared" }, context);
-  if (source.snapshot !== undefined) throw noSnapshot(disk, source.snapshot);
   return await measureDisk(options, disk.size, disk, context);
 }
 
@@ -87,19 +86,4 @@ async function* dataOf(disk: Disk, signal: AbortSignal | undefined): AsyncGenera
   for await (const { start, length, data, zero } of disk.extents({ signal })) {
     if (data && !zero) yield { start, end: start + length };
   }
-}
-
-/** Images with internal snapshots do not open yet, so that none can be found. */
-function noSnapshot(disk: Disk, snapshot: string): PlatterError {
-  const { format } = disk.image;
-  const qemu =
-    format === "raw"
-      ? `Block format '${format}' used by device '' does not support temporarily loading internal snapshots`
-      : "Can't find snapshot";
-  return new PlatterError("E_NOT_FOUND", `${disk.name}: there is no snapshot "${snapshot}".`, {
-    file: disk.name,
-    field: "snapshot",
-    value: snapshot,
-    qemu: `Failed to load snapshot: ${qemu}`,
-  });
 }

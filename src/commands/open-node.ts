@@ -305,7 +305,8 @@ async function openChild(
     const qemu = `A block device must be specified for "file"`;
     throw nodeError("file", undefined, qemu, "say where the image is, as in file.filename=disk");
   }
-  return openNode(inside, { ...position, isProtocol: true });
+  const mode = { ...position.mode, snapshot: undefined };
+  return openNode(inside, { ...position, mode, isProtocol: true });
 }
 
 /** What is known of the backing image before the image is opened. */
@@ -393,6 +394,7 @@ async function openLayer(
     ...(mode.inspect === true && { inspect: true }),
     ...(mode.barriers !== undefined && { barriers: mode.barriers }),
     writableDepth: mode.writableDepth,
+    snapshot: mode.snapshot,
     lock: (name) => mode.lock(name, mode.shared),
     alone: below.isNone,
     references:
@@ -444,7 +446,11 @@ async function openBelow(
   mode: NodeMode,
 ): Promise<Storage | Disk> {
   const { options } = below;
-  const lower = { ...mode, writable: above.length === mode.writableDepth };
+  const lower = {
+    ...mode,
+    writable: above.length === mode.writableDepth,
+    snapshot: undefined,
+  };
   if (options.names.length === 0) return openReference(reference, image, above, lower, context);
   if (!options.names.some((name) => name === "file" || name.startsWith("file."))) {
     options.set("file.filename", context.provider.resolve(reference.name, image.name));

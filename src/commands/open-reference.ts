@@ -1,4 +1,4 @@
-import type { BackingReference, Disk, FileReference } from "../disk/index.ts";
+import type { BackingReference, Disk, FileReference, SnapshotReference } from "../disk/index.ts";
 import { PlatterError } from "../errors.ts";
 import type { LockMode, Storage } from "../storage/index.ts";
 import type { CommandContext } from "./context.ts";
@@ -13,6 +13,8 @@ export interface ImageMode {
   readonly direct?: boolean | undefined;
   /** The image so many below the first one is opened for writing. */
   readonly writableDepth?: number | undefined;
+  /** Show what this internal snapshot of the first image keeps. */
+  readonly snapshot?: SnapshotReference | undefined;
   /** What others may do with the file of an image of that format. */
   readonly lock: (format: string, shared: boolean) => LockMode;
 }
@@ -31,7 +33,7 @@ export async function openReference(
   const { provider } = context;
   if (reference.kind === "data-file")
     return openDataFile(reference.name, image.name, mode, context);
-  const below = { ...mode, writable: false };
+  const below = { ...mode, writable: false, snapshot: undefined };
   if (reference.name.startsWith("json:")) {
     const [{ parseNodeJson }, { openNodes }] = await Promise.all([
       import("./node-options.ts"),

@@ -1,5 +1,5 @@
 import { openDisk, type DiskOptions } from "../formats/index.ts";
-import { Disk, type BackingReference } from "../disk/index.ts";
+import { Disk, type BackingReference, type SnapshotReference } from "../disk/index.ts";
 import { PlatterError } from "../errors.ts";
 import type { LockMode } from "../storage/index.ts";
 import type { CommandContext } from "./context.ts";
@@ -25,6 +25,8 @@ export interface OpenImageOptions {
   readonly alone?: boolean;
   /** The image so many below this one is opened for writing, too. */
   readonly writableDepth?: number | undefined;
+  /** Show what this internal snapshot keeps instead of the present state. */
+  readonly snapshot?: SnapshotReference | undefined;
 }
 
 /**
@@ -33,13 +35,13 @@ export interface OpenImageOptions {
  */
 export async function openImage(options: OpenImageOptions, context: CommandContext): Promise<Disk> {
   const { name, format, writable = false, shared = false, alone = false } = options;
-  const { barriers, direct, rawLock, writableDepth } = options;
+  const { barriers, direct, rawLock, writableDepth, snapshot } = options;
   const { provider, codecs, signal, onWarning } = context;
   const lock = (found: string, isShared: boolean): LockMode => {
     const usual = isShared ? "shared" : "exclusive";
     return found === "raw" ? (rawLock ?? usual) : usual;
   };
-  const mode: ImageMode = { writable, shared, barriers, direct, lock, writableDepth };
+  const mode: ImageMode = { writable, shared, barriers, direct, lock, writableDepth, snapshot };
   try {
     const nodes = await namedNodes(options, context);
     if (nodes !== undefined) {
@@ -57,6 +59,7 @@ export async function openImage(options: OpenImageOptions, context: CommandConte
         openReference(reference, image, above, modeOf(reference, mode), context),
       onWarning,
       writableDepth,
+      snapshot,
       lock: (found) => lock(found, shared),
     };
     // As QEMU does, first look what it is, then lock it.
@@ -123,6 +126,8 @@ export async function namedNodes(
 /** QEMU says which of the user's images it was that could not be opened, then why. */
 export function asOpenError(error: unknown, name: string): unknown {
   if (!(error instanceof PlatterError) || error.code === "E_ABORTED") return error;
+  // It is looked for when the image is open.
+  if (error.code === "E_SNAPSHOT_NOT_FOUND") return error;
   const qemu = `Could not open '${name}': ${error.details.qemu ?? error.message}`;
   return new PlatterError(error.code, error.message, { ...error.details, qemu });
 }

@@ -5,6 +5,7 @@ import type { Bitmaps } from "./bitmaps.ts";
 import type { CheckImageOptions, CheckReport } from "./check.ts";
 import type { Layout, LayoutOptions } from "./layout.ts";
 import type { Mapping } from "./mapping.ts";
+import type { SnapshotInfo, Snapshots } from "./snapshots.ts";
 
 /** How an image names the image behind it. */
 export interface BackingReference {
@@ -74,6 +75,10 @@ export interface Image extends Mapping {
   layout?(options: LayoutOptions): Promise<Layout>;
   /** The persistent dirty bitmaps. Absent: the format has none. */
   bitmaps?(): Promise<Bitmaps>;
+  /** The internal snapshots that the image has. Absent: the format has none. */
+  readonly snapshotList?: readonly SnapshotInfo[];
+  /** The internal snapshots, to change them. Absent: the format has none. */
+  snapshots?(): Promise<Snapshots>;
   /** Takes note, for the bitmaps, that the guest bytes [start, end) are being changed. */
   changing?(start: number, end: number): void;
   /**

@@ -24,4 +24,6 @@ export { Place, placeTotals, walkPlaces } from "./placement.ts";
 export type { PlaceTotals } from "./placement.ts";
 export { RangeLock } from "./range-lock.ts";
 export { Serial } from "./serial.ts";
+export { findSnapshot } from "./snapshots.ts";
+export type { NewSnapshot, SnapshotInfo, SnapshotReference, Snapshots } from "./snapshots.ts";
 export type { StreamOptions } from "./streams.ts";

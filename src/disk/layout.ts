@@ -9,6 +9,8 @@ export type LayoutRole =
   | "zeroed"
   | "compressed"
   | "bitmaps"
+  | "snapshot tables"
+  | "snapshot data"
   | "leaked"
   | "free"
   | "unknown";

@@ -1,4 +1,4 @@
-import type { BackingReference, Image } from "../disk/index.ts";
+import type { BackingReference, Image, SnapshotReference } from "../disk/index.ts";
 import type { Storage, WritableStorage } from "../storage/index.ts";
 import type { Measurement, MeasureOptions } from "./measure.ts";
 
@@ -51,6 +51,8 @@ export interface FormatOpenOptions {
   readonly cacheSize?: number;
   /** Receives sentences that the user should see but that are not errors, in QEMU's words. */
   readonly onWarning?: ((message: string) => void) | undefined;
+  /** Show what this internal snapshot keeps instead of the present state. For reading only. */
+  readonly snapshot?: SnapshotReference | undefined;
   /** What the user says about this image beyond what is in it. */
   readonly runtime?: RuntimeOptions | undefined;
   /**

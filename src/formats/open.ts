@@ -1,5 +1,11 @@
 import type { Codecs } from "../codec/index.ts";
-import { Disk, type BackingReference, type FileReference, type Image } from "../disk/index.ts";
+import {
+  Disk,
+  type BackingReference,
+  type FileReference,
+  type Image,
+  type SnapshotReference,
+} from "../disk/index.ts";
 import { PlatterError, throwIfAborted } from "../errors.ts";
 import type { LockMode, Storage } from "../storage/index.ts";
 import type { Format, RuntimeOptions } from "./format.ts";
@@ -50,6 +56,8 @@ export interface DiskOptions {
   readonly barriers?: boolean;
   /** Bytes of tables kept in memory, per image. */
   readonly cacheSize?: number;
+  /** Show what this internal snapshot of the top image keeps instead of its present state. */
+  readonly snapshot?: SnapshotReference | undefined;
   /** What the user says about the top image beyond what is in it. */
   readonly runtime?: RuntimeOptions | undefined;
   /** Open the top image for inspection only, see the format's open options. */
@@ -102,6 +110,7 @@ async function openLayer(
       ...(options.cacheSize !== undefined && { cacheSize: options.cacheSize }),
       ...(options.inspect !== undefined && { inspect: options.inspect }),
       runtime: options.runtime,
+      snapshot: options.snapshot,
       ...(options.references !== "ignore" && {
         openDataFile: async (name: string) => {
           dataStorage = await openDataFile(name, storage, above, options);
@@ -111,6 +120,9 @@ async function openLayer(
         },
       }),
     });
+    if (options.snapshot !== undefined && image.snapshots === undefined) {
+      throw withoutSnapshots(storage.name, format.name);
+    }
     const backing =
       image.backing === undefined || options.references === "ignore" || options.alone === true
         ? undefined
@@ -129,6 +141,19 @@ async function openLayer(
     await storage.close();
     throw error;
   }
+}
+
+function withoutSnapshots(file: string, format: string): PlatterError {
+  return new PlatterError(
+    "E_SNAPSHOT_NOT_FOUND",
+    `${file}: ${format} images have no internal snapshots`,
+    {
+      file,
+      qemu:
+        `Failed to load snapshot: Block format '${format}' used by device '' does not support ` +
+        `temporarily loading internal snapshots`,
+    },
+  );
 }
 
 /** The file with the data of `image`, as the policy has it. */
@@ -176,7 +201,7 @@ async function openBacking(
     const writable = above.length === options.writableDepth;
     const found = await references({ ...reference, kind: "backing", writable }, image, above);
     if (found instanceof Disk) return found;
-    const { runtime: _ofTop, inspect: _alsoOfTop, ...common } = options;
+    const { runtime: _ofTop, inspect: _also, snapshot: _too, ...common } = options;
     const below = { ...common, format: reference.format, writable };
     return await openLayer(found, below, above, dataFiles);
   } catch (error) {

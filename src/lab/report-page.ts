@@ -19,6 +19,8 @@ const looks: Readonly<Record<FilePart, string>> = {
   "L1 table": "metadata",
   "L2 tables": "metadata",
   bitmaps: "metadata",
+  "snapshot tables": "metadata",
+  "snapshot data": "data",
   data: "data",
   compressed: "data",
   "preallocated and unwritten": "reserved",

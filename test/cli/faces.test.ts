@@ -27,6 +27,7 @@ const image: ImageInfo = {
   backingFilename: "evil\x1b[2J\nname",
   fullBackingFilename: "dir/evil\x1b[2J\nname",
   backingFormat: "raw",
+  snapshots: [],
   formatSpecific: { compat: "1.1", "lazy-refcounts": false },
 };
 

@@ -11,8 +11,6 @@ import { hasPeer, peer } from "./harness.ts";
 const missing: Readonly<Record<string, readonly string[]>> = {
   amend: ["the command"],
   check: ["-r"],
-  convert: ["-l"],
-  snapshot: ["the command"],
 };
 
 /** An option as the help writes it, and whether an argument follows. */

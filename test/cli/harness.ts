@@ -139,6 +139,7 @@ export function fakeServices(commands: Partial<Commands>): Services {
     measure: unexpected,
     rebase: unexpected,
     resize: unexpected,
+    snapshot: unexpected,
     commit: unexpected,
     compare: unexpected,
     check: unexpected,

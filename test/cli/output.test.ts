@@ -110,6 +110,7 @@ const info: Commands["info"] = async ({ name, backingChain }) =>
     allocatedSize: optional(json["actual-size"]),
     clusterSize: optional(json["cluster-size"]),
     dirty: json["dirty-flag"] === true,
+    snapshots: [],
     backingFilename: text(json["backing-filename"]),
     fullBackingFilename: text(json["full-backing-filename"]),
     backingFormat: text(json["backing-filename-format"]),

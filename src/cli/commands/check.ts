@@ -15,6 +15,7 @@ import {
   wantsJson,
 } from "../options.ts";
 import { readCacheMode, sourceCacheOption } from "../cache-mode.ts";
+import { twoDecimals } from "../numbers.ts";
 import type { Parsed } from "../parse.ts";
 import type { Session } from "../session.ts";
 import type { CommandSpec } from "../spec.ts";
@@ -192,7 +193,7 @@ function qemuText(report: CheckResult): string {
 }
 
 function percent(part: number, whole: number): string {
-  return `${((part * 100) / whole).toFixed(2)}%`;
+  return `${twoDecimals((part * 100) / whole)}%`;
 }
 
 function friendlyText(report: CheckResult, session: Session): string {

@@ -19,27 +19,13 @@ import { readCNumber } from "../numbers.ts";
 import { Losses } from "../losses.ts";
 import { readCacheMode, sourceCacheOption } from "../cache-mode.ts";
 import type { Session } from "../session.ts";
-import type { CommandSpec, OptionSpec } from "../spec.ts";
+import { readSnapshotParameter } from "../snapshot-parameter.ts";
+import type { CommandSpec } from "../spec.ts";
 import { argumentError } from "../usage.ts";
 import { targetOptions } from "./target-options.ts";
 
 /** The longest run of zeros that `-S` can ask for, in bytes. */
 const MAX_SPARSE_SIZE = 16 * 1024 * 1024;
-
-/** Options that other versions will have. */
-const refusedOptions: readonly OptionSpec[] = [
-  refused("snapshot", { short: "l", argument: "snapshot_param" }),
-];
-
-function refused(id: string, names: Pick<OptionSpec, "short" | "long" | "argument">): OptionSpec {
-  return {
-    id,
-    ...names,
-    summary: "not in this version",
-    group: "For qemu-img's sake",
-    refused: true,
-  };
-}
 
 /** The table entry of `convert`. */
 export const convertCommand: CommandSpec = {
@@ -171,7 +157,16 @@ export const convertCommand: CommandSpec = {
       group: "Behaviour",
       better: "The friendly face lists the unreadable ranges at the end.",
     },
-    ...refusedOptions,
+    {
+      id: "snapshot",
+      short: "l",
+      friendly: "snapshot",
+      argument: "snapshot_param",
+      summary:
+        "read this internal snapshot of the source: its id or name, or snapshot.id=ID,snapshot.name=NAME",
+      group: "Images",
+      check: readSnapshotParameter,
+    },
   ],
   examples: [
     {
@@ -252,6 +247,15 @@ async function run(parsed: Parsed, session: Session): Promise<number> {
   const sparseSize = parsed.value("sparseSize");
   const rateText = parsed.value("rateLimit");
   const rateLimit = rateText === undefined ? undefined : parseSize(rateText);
+  const snapshot = parsed.value("snapshot");
+  if (snapshot !== undefined && sources.length > 1) {
+    throw argumentError(
+      "-l",
+      snapshot,
+      "-l reads a snapshot of one source; several are given.",
+      "No support for concatenating multiple snapshot",
+    );
+  }
   await copy(
     {
       sources,
@@ -267,6 +271,7 @@ async function run(parsed: Parsed, session: Session): Promise<number> {
       imageOpts: parsed.has("imageOpts"),
       targetImageOpts: parsed.has("targetImageOpts"),
       shared: parsed.has("shared"),
+      ...(snapshot === undefined ? {} : { snapshot: readSnapshotParameter(snapshot) }),
       bitmaps: parsed.has("bitmaps"),
       skipBrokenBitmaps: parsed.has("skipBrokenBitmaps"),
       sync: !cache.unsafe,

@@ -89,6 +89,7 @@ const data = { sign: "█", colour: "green", label: "data" } as const;
 const compressed = { sign: "▓", colour: "cyan", label: "compressed" } as const;
 const reserved = { sign: "▒", colour: "yellow", label: "preallocated, unwritten" } as const;
 const onHole = { sign: "░", colour: "yellow", label: "preallocated on a hole" } as const;
+const kept = { sign: "S", colour: "cyan", label: "data of snapshots" } as const;
 const zeroed = { sign: "0", colour: "gray", label: "zeros" } as const;
 const unknown = { sign: "?", colour: "magenta", label: "unknown" } as const;
 
@@ -100,6 +101,8 @@ const partMarks: Readonly<Record<FilePart, Mark>> = {
   "L1 table": metadata,
   "L2 tables": metadata,
   bitmaps: metadata,
+  "snapshot tables": metadata,
+  "snapshot data": kept,
   data,
   compressed,
   "preallocated and unwritten": reserved,

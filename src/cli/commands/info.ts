@@ -13,6 +13,7 @@ import {
 } from "../options.ts";
 import type { Parsed } from "../parse.ts";
 import type { Session } from "../session.ts";
+import { localTime, qemuSnapshotList, snapshotJson } from "../snapshot-list.ts";
 import type { CommandSpec } from "../spec.ts";
 import { formatArgument, singleOperand } from "./operands.ts";
 
@@ -84,6 +85,7 @@ function toJson(image: ImageInfo): JsonValue {
     "full-backing-filename": image.fullBackingFilename,
     "backing-filename-format": image.backingFormat,
     "dirty-flag": image.dirty,
+    ...(image.snapshots.length > 0 && { snapshots: image.snapshots.map(snapshotJson) }),
     "format-specific":
       image.formatSpecific === undefined
         ? undefined
@@ -123,6 +125,9 @@ function qemuText(image: ImageInfo, session: Session): string {
     if (image.backingFormat !== undefined) {
       lines.push(`backing file format: ${safe(image.backingFormat)}`);
     }
+  }
+  if (image.snapshots.length > 0) {
+    lines.push(qemuSnapshotList(image.snapshots, safe).trimEnd());
   }
   if (image.formatSpecific !== undefined) {
     lines.push("Format specific information:");
@@ -177,6 +182,9 @@ function friendlyText(image: ImageInfo, session: Session): string {
     }
   }
   if (image.dirty) rows.push(["State", paint("warning", "not closed cleanly")]);
+  image.snapshots.forEach(({ name, date }, i) => {
+    rows.push([i === 0 ? "Snapshots" : "", `${safe(name)}, ${localTime(date.seconds)}`]);
+  });
   for (const [key, value] of Object.entries(image.formatSpecific ?? {})) {
     const words = key.replaceAll("-", " ");
     rows.push([words.charAt(0).toUpperCase() + words.slice(1), friendlyValue(value, session)]);

@@ -66,7 +66,7 @@ export const measureCommand: CommandSpec = {
       argument: "snapshot_param",
       summary: "measure this internal snapshot of the image",
       group: "Images",
-      check: (value, session) => readSnapshotParameter(value, session),
+      check: readSnapshotParameter,
     },
     outputOption,
     jsonOption,
@@ -117,7 +117,7 @@ async function run(parsed: Parsed, session: Session): Promise<number> {
             ...(format === undefined ? {} : { format }),
             imageOpts: parsed.has("imageOpts"),
             shared: parsed.has("shared"),
-            ...(snapshot === undefined ? {} : { snapshot }),
+            ...(snapshot === undefined ? {} : { snapshot: readSnapshotParameter(snapshot) }),
           },
         }),
   };

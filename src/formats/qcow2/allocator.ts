@@ -90,6 +90,29 @@ export class Allocator {
     return offset;
   }
 
+  /**
+   * Adds a reference to the clusters that `length` bytes from `offset` on touch. Throws `E_CORRUPT` when
+   * one of them is not in use, `E_LIMIT` when its refcount cannot hold another reference.
+   */
+  async retain(offset: HostOffset, length: number): Promise<void> {
+    const { clusterSize, maxRefcount } = this.geometry;
+    const first = Math.floor(offset / clusterSize);
+    const last = Math.floor((offset + length - 1) / clusterSize);
+    for (let index = first; index <= last; index++) {
+      const count = this.refcounts.cachedCount(index) ?? (await this.refcounts.count(index));
+      if (count === 0) throw this.impossible(index, 0, 1);
+      if (count === maxRefcount) {
+        throw new PlatterError(
+          "E_LIMIT",
+          `${this.name}: cluster ${index} (offset ${index * clusterSize}) has ${count} references, and ` +
+            `its refcount has no room for more; "amend -o refcount_bits=" makes room`,
+          { file: this.name, field: "refcount", value: count, qemu: "Invalid argument" },
+        );
+      }
+    }
+    await this.change(first, last - first + 1, 1);
+  }
+
   /** Gives back the clusters that `length` bytes from `offset` on touch. */
   async release(offset: HostOffset, length: number): Promise<void> {
     const { clusterSize } = this.geometry;
@@ -189,7 +212,7 @@ export class Allocator {
    * caller wanted its clusters, so the caller has to look for a place again.
    */
   private async change(first: number, count: number, by: 1 | -1): Promise<boolean> {
-    const { refcountsPerBlock, refcountOrder, maxRefcount, clusterSize } = this.geometry;
+    const { refcountsPerBlock, refcountOrder, maxRefcount } = this.geometry;
     let block: Table | undefined;
     let covered = -1;
     for (let index = first; index < first + count; index++) {
@@ -213,12 +236,7 @@ export class Allocator {
       const now = old + by;
       if (block === undefined || now < 0 || now > maxRefcount) {
         await this.change(first, index - first, by > 0 ? -1 : 1);
-        throw new PlatterError(
-          "E_CORRUPT",
-          `${this.name}: the refcount of cluster ${index} (offset ${index * clusterSize}) is ` +
-            `${old} and cannot become ${now}; run "qemu-img check" on the image`,
-          { file: this.name, field: "refcount", offset: index * clusterSize, value: old },
-        );
+        throw this.impossible(index, old, now);
       }
       setRefcount(block.view, at, refcountOrder, now);
       this.refcounts.blocks.touch(block);
@@ -263,6 +281,16 @@ export class Allocator {
 
   private offsetOf(cluster: number): HostOffset {
     return host(cluster * this.geometry.clusterSize);
+  }
+
+  private impossible(index: number, old: number, now: number): PlatterError {
+    const { clusterSize } = this.geometry;
+    return new PlatterError(
+      "E_CORRUPT",
+      `${this.name}: the refcount of cluster ${index} (offset ${index * clusterSize}) is ` +
+        `${old} and cannot become ${now}; run "qemu-img check" on the image`,
+      { file: this.name, field: "refcount", offset: index * clusterSize, value: old },
+    );
   }
 
   private tooLarge(offset: number): PlatterError {

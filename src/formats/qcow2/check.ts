@@ -11,7 +11,8 @@ import {
   zeroBit,
 } from "./entries.ts";
 import { ExtensionType } from "./extensions.ts";
-import { entrySize } from "./geometry.ts";
+import { entrySize, maxL1Bytes } from "./geometry.ts";
+import type { L1Table } from "./l1-table.ts";
 import { hasCluster, lowerOf, upperOf } from "./l2-table.ts";
 import type { Metadata } from "./metadata.ts";
 import { ReferenceCounts } from "./reference-counts.ts";
@@ -44,8 +45,8 @@ export class Checker {
   async run(): Promise<CheckReport> {
     const { geometry, l1, refcounts, diskSize } = this.metadata;
     this.refer(0, geometry.clusterSize);
-    this.refer(l1.offset, l1.bytes.length);
-    for (let i = 0; i < l1.length; i++) await this.countL1Entry(i);
+    await this.countL1Table(l1);
+    await this.countSnapshots();
     if (this.metadata.header.extensions.some(({ type }) => type === ExtensionType.bitmaps)) {
       const { countBitmaps } = await import("./bitmap-check.ts");
       await countBitmaps(this.metadata, (offset, length) => this.refer(offset, length));
@@ -96,11 +97,45 @@ export class Checker {
     }
   }
 
-  private async countL1Entry(index: number): Promise<void> {
-    const { geometry, l1 } = this.metadata;
+  /** What snapshots refer to: their L1 tables, all behind them, and the table of snapshots. */
+  private async countSnapshots(): Promise<void> {
+    const { snapshots, storage, geometry } = this.metadata;
+    for (const snapshot of snapshots.entries) {
+      const { id, name, l1Offset, l1Size } = snapshot;
+      const wrong =
+        l1Offset % geometry.clusterSize !== 0
+          ? `l1_offset=0x${hex(l1Offset)}: L1 table is not cluster aligned`
+          : l1Size * entrySize > maxL1Bytes
+            ? `l1_size=0x${hex(l1Size)}: L1 table is too large`
+            : undefined;
+      if (wrong !== undefined) {
+        this.report({
+          kind: "error",
+          message: `ERROR snapshot ${id} (${name}) ${wrong}; snapshot table entry corrupted`,
+          hostOffset: snapshots.offset,
+        });
+        continue;
+      }
+      const { readSnapshotL1 } = await import("./snapshot-l1.ts");
+      await this.countL1Table(await readSnapshotL1(storage, geometry, snapshot));
+    }
+    this.refer(snapshots.offset, snapshots.size);
+  }
+
+  /** What an L1 table refers to. Only the active one says how much is allocated and fragmented. */
+  private async countL1Table(l1: L1Table): Promise<void> {
+    this.refer(l1.offset, l1.bytes.length);
+    for (let i = 0; i < l1.length; i++) await this.countL1Entry(l1, i);
+  }
+
+  private async countL1Entry(l1: L1Table, index: number): Promise<void> {
+    const { geometry } = this.metadata;
     const { signal, onProgress } = this.options;
     throwIfAborted(signal);
-    onProgress?.({ done: index * geometry.l2Span, total: l1.length * geometry.l2Span });
+    const isActive = l1 === this.metadata.l1;
+    if (isActive) {
+      onProgress?.({ done: index * geometry.l2Span, total: l1.length * geometry.l2Span });
+    }
     const offset = l1.l2Offset(index);
     if (offset === 0) return;
     const guest = { start: index * geometry.l2Span, end: (index + 1) * geometry.l2Span };
@@ -124,7 +159,7 @@ export class Checker {
       return;
     }
     const table = await this.l2Table(offset);
-    if (table !== undefined) this.countL2Table(table, guest.start);
+    if (table !== undefined) this.countL2Table(table, guest.start, isActive);
   }
 
   /** The L2 table at `offset`; undefined where it is not inside the file, which has been reported. */
@@ -135,7 +170,7 @@ export class Checker {
     return inside ? l2.load(offset) : undefined;
   }
 
-  private countL2Table(table: Table, tableStart: number): void {
+  private countL2Table(table: Table, tableStart: number, isActive: boolean): void {
     const { geometry } = this.metadata;
     const { clusterSize, clusterBits, l2Entries, hasSubclusters } = geometry;
     let next = 0;
@@ -181,6 +216,7 @@ export class Checker {
         }
         const sector = offset - (offset % 512);
         this.refer(sector, offset + length - sector, guest);
+        if (!isActive) continue;
         this.clusters.allocated++;
         this.clusters.compressed++;
         // Packed clusters are fragmented by nature.
@@ -206,9 +242,11 @@ export class Checker {
         });
       }
       if (!hasPlace) continue;
-      this.clusters.allocated++;
-      if (next !== 0 && host !== next) this.clusters.fragmented++;
-      next = host + clusterSize;
+      if (isActive) {
+        this.clusters.allocated++;
+        if (next !== 0 && host !== next) this.clusters.fragmented++;
+        next = host + clusterSize;
+      }
       // What lies in a data file is not counted.
       if (!this.metadata.hasDataFile) this.refer(host, clusterSize, guest);
       if (host % clusterSize !== 0) {

@@ -9,6 +9,8 @@ import {
   type Layout,
   type LayoutOptions,
   type Runs,
+  type SnapshotInfo,
+  type Snapshots,
 } from "../../disk/index.ts";
 import type { CompressionType } from "../../codec/index.ts";
 import type { Storage } from "../../storage/index.ts";
@@ -131,6 +133,23 @@ export class Qcow2Image implements Image {
 
   bitmaps(): Promise<Bitmaps> {
     return this.loadBitmaps();
+  }
+
+  get snapshotList(): readonly SnapshotInfo[] {
+    return this.metadata.snapshots.entries;
+  }
+
+  async snapshots(): Promise<Snapshots> {
+    const { Qcow2Snapshots } = await import("./snapshots.ts");
+    const { writer, leases } = this;
+    return new Qcow2Snapshots(
+      this.metadata,
+      writer && {
+        exclusively: (task) => writer.exclusively(task),
+        leases,
+        bitmaps: () => writer.bitmaps,
+      },
+    );
   }
 
   /** Reads the bitmaps; on an image that is open for writing they are in use from then on. */

@@ -5,7 +5,7 @@ import { invalid } from "./invalid.ts";
 import { readFully } from "./read.ts";
 import type { Storage } from "../../storage/index.ts";
 
-/** The active L1 table (specification, "Cluster mapping"), whole in memory. */
+/** An L1 table (specification, "Cluster mapping"), whole in memory. */
 export class L1Table {
   /** Where it is in the storage. */
   offset: HostOffset;
@@ -54,6 +54,14 @@ export class L1Table {
     const at = index * entrySize;
     this.view.setUint32(at, upperHalf(l2Offset) + copiedBit);
     this.view.setUint32(at + 4, lowerHalf(l2Offset));
+    this.dirtyEntries.add(index);
+  }
+
+  /** Says of entry `index` that others refer to its table, too. */
+  share(index: number): void {
+    if (!this.isCopied(index)) return;
+    const at = index * entrySize;
+    this.view.setUint32(at, (this.view.getUint32(at) & ~copiedBit) >>> 0);
     this.dirtyEntries.add(index);
   }
 

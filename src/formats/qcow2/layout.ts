@@ -35,12 +35,41 @@ export async function layoutOf(metadata: Metadata, options: LayoutOptions): Prom
     const isInside = offset % clusterSize === 0 && offset + clusterSize <= storage.size;
     if (offset !== 0 && isInside) markTable(await metadata.l2.load(offset), metadata, roles);
   }
+  await markSnapshots(metadata, roles, options);
   if (header.extensions.some(({ type }) => type === ExtensionType.bitmaps)) {
     await markBitmaps(metadata, roles);
   }
   await markUnreferenced(metadata, roles, options);
   const fields = headerFields(header, await readExtensions(metadata));
   return { fields, parts: (): Iterable<LayoutPart> => roles.parts() };
+}
+
+/** What only snapshots refer to. */
+async function markSnapshots(
+  { storage, geometry, snapshots, hasDataFile, l2 }: Metadata,
+  roles: ClusterRoles,
+  { signal }: LayoutOptions,
+): Promise<void> {
+  if (snapshots.entries.length === 0) return;
+  const { clusterSize } = geometry;
+  roles.mark("snapshot tables", snapshots.offset, snapshots.size);
+  const { readSnapshotL1 } = await import("./snapshot-l1.ts");
+  for (const snapshot of snapshots.entries) {
+    const l1 = await readSnapshotL1(storage, geometry, snapshot);
+    roles.mark("snapshot tables", l1.offset, l1.bytes.length);
+    for (let i = 0; i < l1.length; i++) {
+      throwIfAborted(signal);
+      const offset = l1.l2Offset(i);
+      const isInside = offset % clusterSize === 0 && offset + clusterSize <= storage.size;
+      if (offset === 0 || !isInside) continue;
+      roles.mark("snapshot tables", offset, clusterSize);
+      const table = await l2.load(offset);
+      for (let index = 0; index < geometry.l2Entries && !hasDataFile; index++) {
+        const place = referenced(table, index, geometry);
+        if (place !== undefined) roles.mark("snapshot data", place.offset, place.length);
+      }
+    }
+  }
 }
 
 /** All header extensions, also those that the header is rebuilt with rather than kept. */

@@ -35,7 +35,7 @@ export class Qcow2Mapping implements Mapping {
       }
       const table = l2.get(offset);
       if (table === undefined) return position;
-      const own = l1.isCopied(index);
+      const own = l1.isCopied(index) && !this.metadata.frozen;
       position = geometry.hasSubclusters
         ? this.mapExtended(table, own, position, tableEnd, into)
         : this.mapTable(table, own, position, tableEnd, into);

@@ -10,6 +10,7 @@ import { encodeHeader, headerStructure, type Header, type HeaderFields } from ".
 import { invalid } from "./invalid.ts";
 import { L1Table, readL1Table } from "./l1-table.ts";
 import { Refcounts, readRefcountTable } from "./refcounts.ts";
+import type { SnapshotTable } from "./snapshot-table.ts";
 import { TableCache } from "./tables.ts";
 import { WriteBack, encodeEntries } from "./write-back.ts";
 
@@ -21,6 +22,7 @@ export interface MetadataOptions {
   readonly l2Budget?: number;
   /** The file with the guest's data, where that is not the image itself. */
   readonly dataFile?: DataFile | undefined;
+  readonly snapshots?: SnapshotTable | undefined;
 }
 
 /** What describes an image's contents: header, L1 and L2 tables, refcounts. Reading only. */
@@ -32,6 +34,9 @@ export class Metadata {
   /** How it was loaded. */
   readonly options: MetadataOptions;
   l1: L1Table;
+  /** Nothing may be written in place for now: writers have to ask for a place, and so wait their turn. */
+  frozen = false;
+  snapshots: SnapshotTable;
   readonly l2: TableCache;
   /** Loaded when first needed: reading guest data does not need it. */
   private counts: Refcounts | undefined;
@@ -42,6 +47,7 @@ export class Metadata {
     this.geometry = geometryOf(header.fields);
     this.l1 = l1;
     this.options = options;
+    this.snapshots = options.snapshots ?? { entries: [], offset: host(0), size: 0 };
     const budget = options.l2Budget ?? defaultL2Budget;
     const { clusterSize, l2EntrySize } = this.geometry;
     this.l2 = new TableCache(storage, clusterSize, budget, "L2 table", l2EntrySize);
@@ -116,6 +122,11 @@ export class WritableMetadata extends Metadata {
   override readonly storage: WritableStorage;
   readonly allocator: Allocator;
   readonly writeBack: WriteBack;
+  /**
+   * What is in memory is not what is in the storage, because a change of everything at once broke off on
+   * the way: nothing may be written any more.
+   */
+  abandoned = false;
   /** False while the image carries the placeholder header, which is not updated piecemeal. */
   private headerIsLive: boolean;
 

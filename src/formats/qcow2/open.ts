@@ -1,3 +1,4 @@
+import { host } from "../../bytes/index.ts";
 import type { BackingReference } from "../../disk/index.ts";
 import { PlatterError } from "../../errors.ts";
 import type { Storage, WritableStorage } from "../../storage/index.ts";
@@ -17,6 +18,7 @@ import {
 import { Qcow2Image } from "./image.ts";
 import { invalid } from "./invalid.ts";
 import { Metadata, WritableMetadata } from "./metadata.ts";
+import type { SnapshotTable } from "./snapshot-table.ts";
 
 /**
  * Opens an image. Checks header and L1 table against the file and QEMU's limits; L2 tables and
@@ -27,12 +29,18 @@ export async function open(storage: Storage, options: FormatOpenOptions): Promis
   refuseUnsupported(header, storage.name);
   if (options.writable) refuseWriting(header, storage.name);
   const l2Budget = (await l2CacheSize(options.runtime, header, storage.name)) ?? options.cacheSize;
+  const snapshots = await snapshotsOf(storage, header);
   const dataFile = await openDataFile(header, storage.name, options.openDataFile);
   if (options.writable && dataFile !== undefined) writable(dataFile.storage);
   const loaded = await Metadata.load(storage, header, {
     ...(l2Budget !== undefined && { l2Budget }),
     dataFile,
+    snapshots,
   });
+  if (options.snapshot !== undefined) {
+    const { showSnapshot } = await import("./show-snapshot.ts");
+    await showSnapshot(loaded, options.snapshot);
+  }
   const backing = backingReference(header);
   const { extension, outdated } = await bitmapsOf(header, storage.name);
   if (outdated !== undefined) options.onWarning?.(outdated);
@@ -56,6 +64,14 @@ export async function open(storage: Storage, options: FormatOpenOptions): Promis
   const image = new Qcow2Image(metadata, backing);
   if (extension !== undefined) await image.loadBitmaps();
   return image;
+}
+
+/** The snapshot table, which most images do not have. */
+async function snapshotsOf(storage: Storage, header: Header): Promise<SnapshotTable> {
+  const { nb_snapshots: count, snapshots_offset } = header.fields;
+  if (count === 0) return { entries: [], offset: host(Number(snapshots_offset)), size: 0 };
+  const { readSnapshotTable } = await import("./snapshot-table.ts");
+  return readSnapshotTable(storage, header);
 }
 
 /** What the header says of bitmaps. */
@@ -101,7 +117,6 @@ async function firstCluster(storage: Storage): Promise<Uint8Array> {
 function refuseUnsupported({ fields }: Header, file: string): void {
   const unsupported: ReadonlyArray<readonly [field: string, text: string, present: boolean]> = [
     ["crypt_method", "encryption", fields.crypt_method !== 0],
-    ["nb_snapshots", "internal snapshots", fields.nb_snapshots !== 0],
   ];
   for (const [field, text, present] of unsupported) {
     if (!present) continue;

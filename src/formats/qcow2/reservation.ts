@@ -47,13 +47,20 @@ export interface Reservation {
   readonly edges: readonly Edge[];
 }
 
-/** The L2 table that maps guest byte `at`, made if there is none. */
+/** The L2 table that maps guest byte `at`, for changing it: made if there is none of its own. */
 export async function tableFor(metadata: WritableMetadata, at: GuestOffset): Promise<Table> {
   const { geometry, l1, l2, allocator } = metadata;
   const index = Math.floor(at / geometry.l2Span);
   const offset = l1.l2Offset(index);
-  if (offset !== 0) return l2.load(offset);
+  if (offset !== 0 && l1.isCopied(index)) return l2.load(offset);
+  // A table that others refer to stays as it is; the disk gets a copy.
+  const shared = offset === 0 ? undefined : await l2.load(offset);
   const table = l2.create(await allocator.allocate(1));
+  if (shared !== undefined) {
+    table.bytes.set(shared.bytes);
+    const { clusterSize: length } = geometry;
+    metadata.writeBack.releaseLater({ offset, length, punch: false, ready: () => true });
+  }
   l1.set(index, table.offset);
   return table;
 }

@@ -5,6 +5,7 @@ import { discardInDataFile, fitDataFile } from "./data-file.ts";
 import { entrySize, maxL1Bytes } from "./geometry.ts";
 import { referenced, setEntry } from "./l2-table.ts";
 import { setSubclusters } from "./subclusters.ts";
+import { tableFor } from "./reservation.ts";
 import { getRefcount, setRefcount } from "./refcount-block.ts";
 import type { WritableMetadata } from "./metadata.ts";
 import { lastUsedCluster, preallocateData, preallocateMetadata } from "./preallocate.ts";
@@ -25,6 +26,9 @@ export async function resize(
   const preallocation =
     wanted === "off" && dataFile?.raw === true && size > metadata.diskSize ? "metadata" : wanted;
   const old = metadata.diskSize;
+  if (metadata.snapshots.entries.length > 0 && metadata.header.fields.version < 3) {
+    throw versionTwo(storage.name);
+  }
   const entries = geometry.l1Entries(size);
   if (entries * entrySize > maxL1Bytes) {
     throw new PlatterError(
@@ -59,6 +63,16 @@ export async function resize(
   if (dataFile !== undefined && size < old) await fitDataFile(dataStorage, size, true);
 }
 
+/** Snapshots of version 2 need not know the size of their disk. */
+export function versionTwo(file: string): PlatterError {
+  return new PlatterError(
+    "E_UNSUPPORTED",
+    `${file}: a version 2 image with internal snapshots keeps its size; upgrade it with ` +
+      `"amend -o compat=1.1"`,
+    { file, field: "version", value: 2, qemu: "Can't resize a v2 image which has snapshots" },
+  );
+}
+
 /** Forgets all clusters past `size`. */
 async function shrink(
   metadata: WritableMetadata,
@@ -87,8 +101,9 @@ export async function makeEmpty(
   metadata: WritableMetadata,
   replacing: () => () => boolean,
 ): Promise<void> {
-  // As QEMU does, which leaves the tables where they are if there is a data file.
-  await forgetFrom(metadata, 0, replacing, metadata.hasDataFile);
+  // As QEMU does, which leaves the tables where they are if there are snapshots or a data file.
+  const keepsTables = metadata.hasDataFile || metadata.snapshots.entries.length > 0;
+  await forgetFrom(metadata, 0, replacing, keepsTables);
   const { dataFile, dataStorage, diskSize } = metadata;
   if (dataFile !== undefined) await discardInDataFile(dataStorage, guest(0), guest(diskSize));
 }
@@ -108,20 +123,26 @@ async function forgetFrom(
   for (let i = Math.floor(first / geometry.l2Span); i < l1.length; i++) {
     const offset = l1.l2Offset(i);
     if (offset === 0) continue;
-    const table = await l2.load(offset);
-    const ready = replacing();
     const whole = i * geometry.l2Span >= first;
+    // Of a table that snapshots have, too, only references are dropped; to change it needs a copy.
+    const keeps = !whole || keepsTables;
+    const shared = !keeps && !l1.isCopied(i);
+    const table = keeps
+      ? await tableFor(metadata, guest(i * geometry.l2Span))
+      : await l2.load(offset);
+    const ready = replacing();
     const from = whole ? 0 : (first - i * geometry.l2Span) / geometry.clusterSize;
     for (let index = from; index < geometry.l2Entries; index++) {
       const range =
         metadata.dataFile === undefined ? referenced(table, index, geometry) : undefined;
       if (range !== undefined) writeBack.releaseLater({ ...range, punch: true, ready });
+      if (shared) continue;
       setEntry(l2, table, index, 0, 0);
       if (geometry.hasSubclusters) setSubclusters(l2, table, index, 0, 0);
     }
-    if (!whole || keepsTables) continue;
+    if (keeps) continue;
     l1.clear(i);
-    l2.drop(offset);
+    if (!shared) l2.drop(offset);
     writeBack.releaseLater({
       offset,
       length: geometry.clusterSize,

@@ -14,6 +14,8 @@ const roles: readonly LayoutRole[] = [
   "zeroed",
   "compressed",
   "bitmaps",
+  "snapshot tables",
+  "snapshot data",
   "leaked",
   "unknown",
 ];

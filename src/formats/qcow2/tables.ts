@@ -130,6 +130,11 @@ export class TableCache {
     this.dirty.delete(table);
   }
 
+  /** Forgets all changes that have not been written. */
+  revert(): void {
+    for (const table of this.dirty) this.drop(table.offset);
+  }
+
   /** Whether dirty tables take up so much of the budget that they should be written soon. */
   get crowded(): boolean {
     return this.dirty.size > this.capacity / 2;

@@ -1,4 +1,5 @@
 import type { HostOffset } from "../../bytes/index.ts";
+import { PlatterError } from "../../errors.ts";
 import type { WritableStorage } from "../../storage/index.ts";
 import { entrySize } from "./geometry.ts";
 import type { WritableMetadata } from "./metadata.ts";
@@ -57,6 +58,7 @@ export class WriteBack {
 
   /** Runs steps 1 to 4. `durable`: end with everything on stable storage. */
   async flush(durable: boolean): Promise<void> {
+    if (this.metadata.abandoned) throw this.broken();
     await this.writeCounts();
     const { l1, l2 } = this.metadata;
     for (const table of ordered(l2.dirty)) if (table.fresh) await this.write(table, l2);
@@ -78,6 +80,8 @@ export class WriteBack {
 
   /** Everything, including the refcounts that step 4 dropped; for the end of a session. */
   async finish(durable: boolean): Promise<void> {
+    // Whoever broke it off has been told.
+    if (this.metadata.abandoned) return;
     await this.flush(durable);
     const { blocks, dirtyEntries } = this.metadata.refcounts;
     if (blocks.dirty.size === 0 && dirtyEntries.size === 0) return;
@@ -117,11 +121,11 @@ export class WriteBack {
   /** Releases clusters that nothing in the storage points to any more. */
   async release({ offset, length, punch }: Omit<Release, "ready">): Promise<void> {
     await this.metadata.allocator.release(offset, length);
-    if (punch) await this.punchFree(offset, length);
+    if (punch) await this.punchUnused(offset, length);
   }
 
   /** Gives back to the host those clusters of a range that nothing uses any more. */
-  private async punchFree(offset: HostOffset, length: number): Promise<void> {
+  async punchUnused(offset: HostOffset, length: number): Promise<void> {
     const { storage } = this;
     if (storage.zero === undefined) return;
     const { refcounts, geometry } = this.metadata;
@@ -146,6 +150,16 @@ export class WriteBack {
     if (inside > 0) {
       await this.storage.zero?.(offset, inside, { unmap: true }).catch(() => false);
     }
+  }
+
+  private broken(): PlatterError {
+    const { name: file } = this.storage;
+    return new PlatterError(
+      "E_IO",
+      `${file}: an earlier change of the image failed half-way, so that nothing can be written any more; ` +
+        `close it and run "check" on it`,
+      { file, qemu: "Input/output error" },
+    );
   }
 
   private async write(table: Table, cache: { written(table: Table): void }): Promise<void> {
