@@ -23,8 +23,7 @@ export function qemuError(
   if (!(error instanceof PlatterError) || error.code === "E_ABORTED") return error;
   const said = error.details.qemu ?? "Input/output error";
   if (said.startsWith("Could not open ")) return error;
-  const unsupported = said === "Block driver does not support snapshots";
-  const number = -(numbers[unsupported ? "Operation not supported" : said] ?? 5);
+  const number = -(numbers[said] ?? 5);
   const qemu = words(said, number, error.code);
   return new PlatterError(error.code, error.message, { ...error.details, qemu });
 }

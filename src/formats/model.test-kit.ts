@@ -152,6 +152,9 @@ export type Step =
       readonly sectors: number;
       readonly mode: "off" | "metadata" | "falloc";
     }
+  /** What becomes of the snapshots; `which` from 0 to 1 chooses among those that there are. */
+  | { readonly kind: "keep" }
+  | { readonly kind: "restore" | "forget"; readonly which: number }
   /** Requests at the same time; those that overlap an earlier one are left out. */
   | { readonly kind: "apart"; readonly requests: readonly Request[] }
   /** Requests at the same time that may overlap. */
@@ -191,6 +194,8 @@ function requestsOf(compressed: boolean): fc.Arbitrary<Request> {
 export function sequences(options: {
   readonly compressed: boolean;
   readonly serial?: boolean;
+  /** The image can have internal snapshots; default true. */
+  readonly snapshots?: boolean;
   readonly maxLength?: number;
 }): fc.Arbitrary<Step[]> {
   const request = requestsOf(options.compressed);
@@ -216,6 +221,16 @@ export function sequences(options: {
           "falloc" as const,
         ),
       }),
+    },
+    {
+      weight: options.snapshots === false ? 0 : 2,
+      arbitrary: fc.oneof(
+        fc.record({ kind: fc.constant("keep" as const) }),
+        fc.record({
+          kind: fc.constantFrom("restore" as const, "forget" as const),
+          which: fc.double({ min: 0, max: 0.999, noNaN: true }),
+        }),
+      ),
     },
     {
       weight: options.serial === true ? 0 : 3,
@@ -289,6 +304,8 @@ export class Model {
   private readonly behind: Behind;
   /** Granules of 512 bytes that have been changed since the bitmaps were added. */
   private changed = new Set<number>();
+  /** What the snapshots keep, by name. */
+  readonly kept = new Map<string, Uint8Array>();
   private writes = 0;
 
   private constructor(
@@ -350,6 +367,12 @@ export class Model {
         return this.reopen();
       case "resize":
         return this.resize(step.sectors * 512, step.mode);
+      case "keep":
+        return this.keep();
+      case "restore":
+        return this.restore(step.which);
+      case "forget":
+        return this.forget(step.which);
       case "apart":
         return this.takeApart(step.requests);
       case "together":
@@ -397,6 +420,7 @@ export class Model {
     await this.expectClean(disk);
     await this.expectBitmaps(disk);
     await disk.close();
+    await this.expectKept();
   }
 
   /** Each bitmap names exactly the granules that were changed. */
@@ -453,12 +477,81 @@ export class Model {
       assert.isTrue(refused, "a disk without bytes has no bitmaps");
       return;
     }
+    if (this.kept.size > 0 && this.setup.version === 2) {
+      const code = await this.disk.resize(size).then(
+        () => "none",
+        (error: { code: string }) => error.code,
+      );
+      assert.equal(code, "E_UNSUPPORTED", "version 2 with snapshots");
+      return;
+    }
     await this.disk.resize(size, possible ? { preallocation: mode } : {});
     this.changed = new Set([...this.changed].filter((at) => at * 512 < size));
     const before = this.bytes;
     this.bytes = new Uint8Array(size);
     this.bytes.set(before.subarray(0, size));
     await this.expectContents();
+  }
+
+  private async keep(): Promise<void> {
+    const snapshots = await this.disk.image.snapshots!();
+    const name = `snapshot ${++this.writes}`;
+    try {
+      await snapshots.create({ name, date: { seconds: this.writes, nanoseconds: 0 } });
+    } catch (error) {
+      // There are images that have no room for them: then nothing has changed.
+      const { code = "" } = error as { code?: string };
+      const expected = this.setup.dataFile === undefined ? "E_LIMIT" : "E_UNSUPPORTED";
+      const fits = expected === "E_LIMIT" && this.setup.refcountBits > 8;
+      if (code !== expected || fits) throw error;
+      return this.expectContents();
+    }
+    this.kept.set(name, this.bytes.slice());
+  }
+
+  private async restore(which: number): Promise<void> {
+    const [name, bytes] = [...this.kept][Math.floor(which * this.kept.size)] ?? [];
+    if (name === undefined || bytes === undefined) return;
+    const { bitmaps } = this.setup;
+    if (bytes.length === 0 && bitmaps.length > 0) return;
+    const snapshots = await this.disk.image.snapshots!();
+    try {
+      await snapshots.apply({ name });
+    } catch (error) {
+      // Its references are counted twice for a moment.
+      if ((error as { code?: string }).code !== "E_LIMIT" || this.setup.refcountBits > 8)
+        throw error;
+      return this.expectContents();
+    }
+    this.changed = new Set([...this.changed].filter((at) => at * 512 < bytes.length));
+    this.bytes = bytes.slice();
+    await this.expectContents();
+  }
+
+  private async forget(which: number): Promise<void> {
+    const name = [...this.kept.keys()][Math.floor(which * this.kept.size)];
+    if (name === undefined) return;
+    await (await this.disk.image.snapshots!()).remove({ name });
+    this.kept.delete(name);
+    await this.expectContents();
+  }
+
+  /** Each snapshot keeps what it kept. */
+  private async expectKept(): Promise<void> {
+    for (const [name, bytes] of this.kept) {
+      const { base } = this.behind;
+      const disk = await openDisk(this.storage, {
+        format: this.setup.format,
+        codecs: this.codecs,
+        snapshot: { name },
+        references: () => Promise.resolve(base!.clone("base")),
+      });
+      const found = new Uint8Array(disk.size);
+      await disk.read(0, found);
+      assert.equal(found.length, bytes.length, `size of ${name}`);
+      expectEqual(found, bytes, 0);
+      await disk.close();
+    }
   }
 
   private async takeApart(requests: readonly Request[]): Promise<void> {

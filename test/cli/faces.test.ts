@@ -144,7 +144,7 @@ describe("the table", () => {
     }
   });
 
-  it.each(["check -r leaks x", "check -r all x", "convert -l snap x y", "-T foo info x"])(
+  it.each(["check -r leaks x", "check -r all x", "-T foo info x"])(
     "refuses %s with one line",
     async (line) => {
       for (const program of ["platter", "qemu-img"] as const) {
@@ -302,6 +302,7 @@ describe("platter's output", () => {
       rebase: async ({ name }) => ({ filename: name, backing: undefined, copied: 512 }),
       commit: async ({ name }) => ({ filename: name, base: "y", size: 512, emptied: true }),
       resize: async ({ name }) => ({ filename: name, format: "raw", oldSize: 512, newSize: 1024 }),
+      snapshot: async ({ name }) => ({ filename: name, format: "qcow2", snapshots: [] }),
       dd: async ({ target }) => ({
         target,
         format: "raw",

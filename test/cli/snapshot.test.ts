@@ -78,7 +78,7 @@ const scripts: Readonly<Record<string, readonly string[]>> = {
     "snapshot --image-opts -l driver=qcow2,file.filename=a.qcow2",
     "snapshot -c x r.raw",
     "snapshot -l r.raw",
-    "snapshot -a x r.raw",
+    "snapshot --image-opts -a x driver=raw,file.filename=r.raw",
     "snapshot -d x r.raw",
     "snapshot -c '' a.qcow2",
     "snapshot -l a.qcow2",

@@ -41,6 +41,15 @@ interface Tracked {
   readonly entries: number;
 }
 
+/** What a snapshot keeps, once so many entries of the log are on stable storage. */
+interface Kept {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+  readonly entries: number;
+  /** Being deleted from that entry on. */
+  until: number;
+}
+
 /** A scenario under way: a disk on a recorded storage, and what it has promised. */
 class Scenario {
   readonly storage: RecordingStorage;
@@ -48,6 +57,7 @@ class Scenario {
   readonly base: MemoryStorage | undefined;
   readonly promised: Promised[] = [];
   readonly tracked: Tracked[] = [];
+  readonly kept: Kept[] = [];
   /** Bitmaps that follow what is written. */
   tracking: string[] = [];
   private unflushed: Array<Pick<Promised, "at" | "bytes">> = [];
@@ -101,6 +111,33 @@ class Scenario {
   async resize(size: number): Promise<void> {
     if (size < this.disk.size) this.overwrites(size, this.disk.size);
     await this.disk.resize(size);
+  }
+
+  /** All that the guest sees. */
+  private async contents(): Promise<Uint8Array> {
+    const bytes = new Uint8Array(this.disk.size);
+    await this.disk.read(0, bytes);
+    return bytes;
+  }
+
+  async keep(name: string): Promise<void> {
+    const bytes = await this.contents();
+    const snapshots = await this.disk.image.snapshots!();
+    await snapshots.create({ name, date: { seconds: 1, nanoseconds: 2 } });
+    this.kept.push({ name, bytes, entries: this.storage.log.length, until: Infinity });
+  }
+
+  async forget(name: string): Promise<void> {
+    const kept = this.kept.findLast((one) => one.name === name)!;
+    kept.until = this.storage.log.length;
+    await (await this.disk.image.snapshots!()).remove({ name });
+  }
+
+  async returnTo(name: string): Promise<void> {
+    this.overwrites(0, Infinity);
+    await (await this.disk.image.snapshots!()).apply({ name });
+    const { bytes } = this.kept.findLast((one) => one.name === name)!;
+    this.promised.push({ entries: this.storage.log.length, at: 0, bytes, until: Infinity });
   }
 
   async flush(): Promise<void> {
@@ -231,6 +268,29 @@ async function checkCrash(
     }
   }
   await disk.close();
+  await checkKept(scenario, file, point);
+}
+
+/** Snapshots that had been made and not been deleted are there, with what they keep. */
+async function checkKept(
+  scenario: Scenario,
+  file: MemoryStorage,
+  point: CrashPoint,
+): Promise<void> {
+  for (const { name, bytes, entries, until } of scenario.kept) {
+    if (entries > point.stable || until < point.n) continue;
+    const options = { ...scenario.options(false), snapshot: { name } };
+    const disk = await openDisk(new JitterStorage(file, 0), options);
+    const found = new Uint8Array(disk.size);
+    await disk.read(0, found);
+    expect(found.length, `${point.name}: size of the snapshot ${name}`).toBe(bytes.length);
+    try {
+      expectEqual(found, bytes, 0);
+    } catch (error) {
+      throw new Error(`${point.name}: the snapshot ${name} is not what it was`, { cause: error });
+    }
+    await disk.close();
+  }
 }
 
 /** A bitmap that does not say that it is inconsistent knows of all changes that may have happened. */
@@ -456,6 +516,45 @@ const scenarios: Readonly<Record<string, () => Promise<Scenario>>> = {
     await scenario.open();
     bitmaps = await scenario.disk.image.bitmaps!();
     for (const { name } of bitmaps.list()) await bitmaps.remove(name);
+    await scenario.disk.close();
+    return scenario;
+  },
+  async "snapshots made, written over, applied and deleted"() {
+    const scenario = new Scenario(await created(300 * KiB, { cluster_size: 4 * KiB }));
+    await scenario.open();
+    await scenario.write(0, 100 * KiB, 1);
+    await scenario.compressed(200 * KiB, 4 * KiB, 2);
+    await scenario.keep("one");
+    await scenario.write(50 * KiB, 30 * KiB, 3);
+    await scenario.zero(0, 20 * KiB, "discard");
+    await scenario.flush();
+    await scenario.keep("two");
+    await scenario.write(10 * KiB, 3000, 4);
+    await scenario.flush();
+    await scenario.returnTo("one");
+    await scenario.write(90 * KiB, 5000, 5);
+    await scenario.forget("one");
+    await scenario.write(250 * KiB, 9000, 6);
+    await scenario.flush();
+    await scenario.resize(400 * KiB);
+    await scenario.keep("three");
+    await scenario.returnTo("two");
+    await scenario.forget("two");
+    await scenario.forget("three");
+    await scenario.flush();
+    await scenario.disk.close();
+    return scenario;
+  },
+  async "snapshots in an image with many small tables"() {
+    const scenario = new Scenario(await created(256 * KiB, small));
+    await scenario.open();
+    await scenario.write(0, 150 * KiB, 1);
+    await scenario.keep("one");
+    await scenario.write(20 * KiB, 60 * KiB, 2);
+    await scenario.flush();
+    await scenario.returnTo("one");
+    await scenario.forget("one");
+    await scenario.flush();
     await scenario.disk.close();
     return scenario;
   },

@@ -42,7 +42,10 @@ export const snapshotCommand: CommandSpec = {
   options: [
     objectOption,
     imageOptsOption,
-    { ...formatOption, better: "As newer versions of qemu-img have it: the format is not guessed." },
+    {
+      ...formatOption,
+      better: "As newer versions of qemu-img have it: the format is not guessed.",
+    },
     shareOption,
     quietOption,
     {
@@ -128,10 +131,15 @@ function checkName(name: string): string {
   throw argumentError("--create", name, message, message);
 }
 
+const unsupported = "Block driver does not support snapshots";
+
 /** What went wrong, as qemu-img says it for each action. */
 function inQemuWords(error: unknown, kind: (typeof kinds)[number] | undefined, name: string) {
   if (kind === "create") {
-    return qemuError(error, (text, number) => `Could not create snapshot '${name}': ${number} (${text})`);
+    return qemuError(error, (text, number) => {
+      const why = text === unsupported ? "-95 (Operation not supported)" : `${number} (${text})`;
+      return `Could not create snapshot '${name}': ${why}`;
+    });
   }
   if (kind === "apply") {
     return qemuError(error, (text) =>
@@ -142,7 +150,7 @@ function inQemuWords(error: unknown, kind: (typeof kinds)[number] | undefined, n
   }
   if (kind === "delete") {
     return qemuError(error, (text, _number, code) =>
-      code === "E_SNAPSHOT_NOT_FOUND" || text === "Block driver does not support snapshots"
+      code === "E_SNAPSHOT_NOT_FOUND" || text === unsupported
         ? `Could not delete snapshot '${name}': snapshot not found`
         : `Could not delete snapshot '${name}': ${text}`,
     );

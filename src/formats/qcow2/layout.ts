@@ -63,8 +63,9 @@ async function markSnapshots(
       const isInside = offset % clusterSize === 0 && offset + clusterSize <= storage.size;
       if (offset === 0 || !isInside) continue;
       roles.mark("snapshot tables", offset, clusterSize);
+      if (hasDataFile) continue;
       const table = await l2.load(offset);
-      for (let index = 0; index < geometry.l2Entries && !hasDataFile; index++) {
+      for (let index = 0; index < geometry.l2Entries; index++) {
         const place = referenced(table, index, geometry);
         if (place !== undefined) roles.mark("snapshot data", place.offset, place.length);
       }

@@ -95,7 +95,8 @@ export async function setRightFlags(
     const offset = l1.l2Offset(i);
     if (offset === 0) continue;
     const cluster = offset / geometry.clusterSize;
-    if ((refcounts.cachedCount(cluster) ?? (await refcounts.count(cluster))) === 1) l1.set(i, offset);
+    if ((refcounts.cachedCount(cluster) ?? (await refcounts.count(cluster))) === 1)
+      l1.set(i, offset);
     else l1.share(i);
   }
 }

@@ -1,10 +1,10 @@
 import { findSnapshot, type SnapshotReference } from "../../disk/index.ts";
-import { PlatterError } from "../../errors.ts";
 import { entrySize } from "./geometry.ts";
 import { invalid } from "./invalid.ts";
 import { L1Table } from "./l1-table.ts";
 import type { Metadata } from "./metadata.ts";
 import { readSnapshotL1 } from "./snapshot-l1.ts";
+import { snapshotNotFound } from "./snapshot-not-found.ts";
 
 /**
  * Has an image that is open for reading show what a snapshot keeps: its tables, and the size that the disk
@@ -17,12 +17,8 @@ export async function showSnapshot(
   const { storage, geometry, snapshots, header } = metadata;
   const snapshot = findSnapshot(snapshots.entries, reference);
   if (snapshot === undefined) {
-    const value = typeof reference === "string" ? reference : (reference.name ?? reference.id);
-    throw new PlatterError(
-      "E_SNAPSHOT_NOT_FOUND",
-      `${storage.name}: there is no snapshot "${value}"; "snapshot -l" lists those that there are`,
-      { file: storage.name, value, qemu: "Failed to load snapshot: Can't find snapshot" },
-    );
+    const qemu = "Failed to load snapshot: Can't find snapshot";
+    throw snapshotNotFound(storage.name, reference, qemu);
   }
   const { diskSize } = snapshot;
   const l1 = await readSnapshotL1(storage, geometry, snapshot);

@@ -173,10 +173,7 @@ class TableBytes {
 
 /** The bytes of a snapshot table. */
 export function encodeSnapshotTable(snapshots: readonly Snapshot[]): Uint8Array {
-  const size = snapshots.reduce(
-    (sum, snapshot) => alignUp(sum, 8) + entrySizeOf(snapshot),
-    0,
-  );
+  const size = snapshots.reduce((sum, snapshot) => alignUp(sum, 8) + entrySizeOf(snapshot), 0);
   const bytes = new Uint8Array(size);
   let at = 0;
   for (const snapshot of snapshots) {

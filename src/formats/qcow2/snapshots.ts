@@ -20,6 +20,7 @@ import {
   type Snapshot,
 } from "./snapshot-table.ts";
 import { readSnapshotL1 } from "./snapshot-l1.ts";
+import { snapshotNotFound } from "./snapshot-not-found.ts";
 import { versionTwo } from "./resize.ts";
 import { Switchover } from "./switchover.ts";
 
@@ -29,9 +30,7 @@ export interface SnapshotSurroundings {
   exclusively(task: () => Promise<void>): Promise<void>;
   readonly leases: Leases;
   /** Bitmaps that have something to say about another size of the disk. */
-  bitmaps():
-    | { refuseResize(size: number): void; resized(size: number): void }
-    | undefined;
+  bitmaps(): { refuseResize(size: number): void; resized(size: number): void } | undefined;
 }
 
 /** Clusters in a row that have lost a reference. */
@@ -133,7 +132,6 @@ export class Qcow2Snapshots implements Snapshots {
   }
 
   async apply(reference: SnapshotReference): Promise<void> {
-    const { bitmaps } = this.around ?? { bitmaps: () => undefined };
     await this.change(async (metadata) => {
       const { storage, geometry } = metadata;
       const snapshot = this.wanted(reference);
@@ -147,7 +145,7 @@ export class Qcow2Snapshots implements Snapshots {
       bytes.set(gained.bytes);
       const l1 = new L1Table(lost.offset, bytes);
       await this.switch(metadata, { l1, size, gained, lost });
-      if (isResize) bitmaps()?.resized(size);
+      if (isResize) this.around?.bitmaps()?.resized(size);
       await this.shareL1(metadata, gained);
     });
   }
@@ -157,7 +155,9 @@ export class Qcow2Snapshots implements Snapshots {
     const { metadata, around } = this;
     if (around === undefined || !(metadata instanceof WritableMetadata)) {
       const file = metadata.storage.name;
-      throw new PlatterError("E_READ_ONLY", `${file}: the image is open for reading only`, { file });
+      throw new PlatterError("E_READ_ONLY", `${file}: the image is open for reading only`, {
+        file,
+      });
     }
     await around.exclusively(async () => {
       metadata.frozen = true;
@@ -260,7 +260,8 @@ export class Qcow2Snapshots implements Snapshots {
     for (let i = 0; i < active.length; i++) known.add(active.l2Offset(i));
     for (let i = 0; i < lost.length; i++) {
       const offset = lost.l2Offset(i);
-      if (known.has(offset) || (await refcounts.count(offset / geometry.clusterSize)) === 0) continue;
+      if (offset === 0 || known.has(offset)) continue;
+      if ((await refcounts.count(offset / geometry.clusterSize)) === 0) continue;
       const bytes = await withRightFlags(metadata, await l2.load(offset));
       if (bytes === undefined) continue;
       await storage.write(offset, bytes);
@@ -278,16 +279,7 @@ export class Qcow2Snapshots implements Snapshots {
     const { snapshots, storage } = this.metadata;
     const found = findSnapshot(snapshots.entries, reference);
     if (found !== undefined) return found;
-    const { id = undefined, name = undefined } =
-      typeof reference === "string" ? { name: reference } : reference;
-    const text = [id === undefined ? undefined : `id "${id}"`, name && `"${name}"`]
-      .filter((part) => part !== undefined)
-      .join(" and name ");
-    throw new PlatterError(
-      "E_SNAPSHOT_NOT_FOUND",
-      `${storage.name}: there is no snapshot ${text}; "snapshot -l" lists those that there are`,
-      { file: storage.name, value: text, qemu: "No such file or directory" },
-    );
+    throw snapshotNotFound(storage.name, reference, "No such file or directory");
   }
 
   private refuseImpossible({ storage, hasDataFile, snapshots }: Metadata, name: Uint8Array): void {
@@ -340,4 +332,3 @@ function nextId(snapshots: readonly Snapshot[]): string {
   }
   return String(highest + 1n);
 }
-

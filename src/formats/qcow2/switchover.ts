@@ -172,6 +172,7 @@ export class Switchover {
 /** Clusters up to the last one that has a refcount; the file may end before it. */
 async function usedClusters({ refcounts, geometry }: WritableMetadata): Promise<number> {
   let end = (refcounts.lastUsedEntry + 1) * geometry.refcountsPerBlock;
-  while (end > 0 && (refcounts.cachedCount(end - 1) ?? (await refcounts.count(end - 1))) === 0) end--;
+  while (end > 0 && (refcounts.cachedCount(end - 1) ?? (await refcounts.count(end - 1))) === 0)
+    end--;
   return end;
 }
