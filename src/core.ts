@@ -72,6 +72,7 @@ export type {
   ReferenceResolver,
 } from "./formats/index.ts";
 export {
+  amend,
   bitmap,
   check,
   commit,
@@ -86,6 +87,8 @@ export {
   snapshot,
 } from "./commands/index.ts";
 export type {
+  AmendCommandOptions,
+  AmendResult,
   BitmapAction,
   BitmapListing,
   BitmapOptions,

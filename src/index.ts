@@ -170,6 +170,12 @@ export const snapshot = (
   given: CommandOptions = {},
 ): Promise<commands.SnapshotResult> => commands.snapshot(options, context(given));
 
+/** Changes properties of an existing image; see {@link commands.AmendCommandOptions}. */
+export const amend = (
+  options: commands.AmendCommandOptions,
+  given: CommandOptions = {},
+): Promise<commands.AmendResult> => commands.amend(options, context(given));
+
 /** Writes what an overlay holds into an image behind it; see {@link commands.CommitOptions}. */
 export const commit = (
   options: commands.CommitOptions,

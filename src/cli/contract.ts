@@ -45,6 +45,7 @@ export { formatExactSize, formatSize, parseSize, readSize } from "../bytes/index
 /** The command functions by name. */
 export type Commands = Pick<
   typeof commands,
+  | "amend"
   | "bitmap"
   | "bench"
   | "check"
@@ -84,6 +85,13 @@ export interface FormatServices {
    * underneath.
    */
   describe(format: string, includeFile: boolean): readonly FormatOptionDescription[];
+  /** What can be changed about images of the format, sorted by name. */
+  describeAmend(format: string): readonly FormatOptionDescription[];
+  /** As {@link FormatServices.parse}, of what can be changed about an existing image. */
+  parseAmend(
+    format: string,
+    pairs: ReadonlyArray<readonly [name: string, value: string]>,
+  ): FormatOptionValues;
   /**
    * Checks names and values. Pairs come in the order given; where a name repeats, the last wins.
    *

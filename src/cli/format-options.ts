@@ -85,6 +85,12 @@ export function printOptionHelp(
   }
 }
 
+/** Prints what `amend -o help` prints: what can be changed about images of the format. */
+export function printAmendHelp(session: Session, formats: FormatServices, format: string): void {
+  session.print(`Amend options for '${format}':\n`);
+  for (const option of formats.describeAmend(format)) session.print(helpLine(option));
+}
+
 function helpLine({ name, type, summary }: FormatOptionDescription): string {
   return `  ${`${name}=<${TYPES[type]}>`.padEnd(22)} - ${summary}\n`;
 }

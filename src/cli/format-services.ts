@@ -43,21 +43,64 @@ export const formatServices: FormatServices = {
   parse(format, pairs) {
     const types = new Map<string, OptionType>(Object.entries(laterOptions[format] ?? {}));
     for (const { name, type } of describe(format, true)) types.set(name, type);
-    const values: Record<string, string | number | boolean> = {};
-    for (const [name, text] of pairs) {
-      const type = types.get(name);
-      if (type === undefined) {
-        throw new PlatterError(
-          "E_INVALID_ARGUMENT",
-          `The format ${format} has no creation option "${name}"; -o help lists those it has.`,
-          { field: name, value: text, qemu: `Invalid parameter '${name}'` },
-        );
-      }
-      values[name] = readValue(name, type, text);
+    return readValues(pairs, types, format);
+  },
+  describeAmend,
+  parseAmend(format, pairs) {
+    const types = new Map(describeAmend(format).map(({ name, type }) => [name, type]));
+    try {
+      return readValues(pairs, types, format);
+    } catch (error) {
+      if (!(error instanceof PlatterError) || !isForCreation(format, pairs)) throw error;
+      const message = `${error.message} It is one for making images; "convert" makes a new one.`;
+      const qemu = `${error.details.qemu}\nThis option is only supported for image creation`;
+      throw new PlatterError(error.code, message, { ...error.details, qemu });
     }
-    return values;
   },
 };
+
+function readValues(
+  pairs: ReadonlyArray<readonly [name: string, value: string]>,
+  types: ReadonlyMap<string, OptionType>,
+  format: string,
+): Record<string, string | number | boolean> {
+  const values: Record<string, string | number | boolean> = {};
+  for (const [name, text] of pairs) {
+    const type = types.get(name);
+    if (type === undefined) {
+      throw new PlatterError(
+        "E_INVALID_ARGUMENT",
+        `The format ${format} has no option "${name}" here; -o help lists those it has.`,
+        { field: name, value: text, qemu: `Invalid parameter '${name}'` },
+      );
+    }
+    values[name] = readValue(name, type, text);
+  }
+  return values;
+}
+
+/** Whether all of the options could be given when an image is made. */
+function isForCreation(
+  format: string,
+  pairs: ReadonlyArray<readonly [name: string, value: string]>,
+): boolean {
+  try {
+    const known = formatServices.describeAmend(format).map(({ name }) => name);
+    const others = pairs.filter(([name]) => !known.includes(name));
+    formatServices.parse(format, others);
+    return others.length > 0;
+  } catch {
+    return false;
+  }
+}
+
+/** What can be changed about images of a format. */
+function describeAmend(name: string): FormatOptionDescription[] {
+  const format = formats.find((known) => known.name === name);
+  return (format?.amendOptions ?? [])
+    .map(({ name: called, type, help: summary }) => ({ name: called, type, summary }))
+    .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+}
 
 /** A format's options by name; with those of the file that it is written to, if wanted. */
 function describe(name: string, includeFile: boolean): FormatOptionDescription[] {

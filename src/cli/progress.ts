@@ -29,8 +29,10 @@ export function qemuProgress(options: {
   readonly step: number;
   /** Print the start at once, and the end twice, as `convert` does. */
   readonly eager: boolean;
+  /** Print the end once more if it has been reached before, as `amend` does. */
+  readonly again?: boolean;
 }): ProgressDisplay {
-  const { stdout, stderr, enabled, step, eager } = options;
+  const { stdout, stderr, enabled, step, eager, again = false } = options;
   let started = false;
   let current = 0;
   let printed = 0;
@@ -56,6 +58,7 @@ export function qemuProgress(options: {
     update: ({ done, total }) => move(total === 0 ? 100 : (100 * done) / total),
     finish: () => {
       if (current !== 100) move(100);
+      else if (again) print();
       if (eager) print();
     },
     end: () => {

@@ -57,6 +57,8 @@ export interface ProgressLook {
   readonly step: number;
   /** Whether the start is printed before anything is opened, and the end twice. */
   readonly eager: boolean;
+  /** Whether the end is printed once more when it has been reached before it is said. */
+  readonly again?: boolean;
 }
 
 /** Makes the session of a run. */

@@ -6,6 +6,7 @@ import type { CommandSpec, Face } from "./spec.ts";
  * it is needed, because most runs need one.
  */
 const entries: Readonly<Record<string, () => Promise<CommandSpec>>> = {
+  amend: async () => (await import("./commands/amend.ts")).amendCommand,
   bench: async () => (await import("./commands/bench.ts")).benchCommand,
   bitmap: async () => (await import("./commands/bitmap.ts")).bitmapCommand,
   check: async () => (await import("./commands/check.ts")).checkCommand,

@@ -12,7 +12,19 @@ export { create } from "./create.ts";
 export type { CreateOptions, CreateResult } from "./create.ts";
 export type { DuOptions, DuResult, ImageUsage, NonZero, VolumeUsage } from "./du.ts";
 export { explainUsage, explainVolumes, percent } from "./du-words.ts";
-export { commit, bench, dd, du, explain, measure, resize, rebase, snapshot } from "./lazy.ts";
+export {
+  amend,
+  commit,
+  bench,
+  dd,
+  du,
+  explain,
+  measure,
+  resize,
+  rebase,
+  snapshot,
+} from "./lazy.ts";
+export type { AmendCommandOptions, AmendResult } from "./amend.ts";
 export type { RebaseOptions, RebaseResult } from "./rebase.ts";
 export type { CommitOptions, CommitResult } from "./commit.ts";
 export type { SnapshotAction, SnapshotOptions, SnapshotResult } from "./snapshot.ts";

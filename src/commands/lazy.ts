@@ -1,6 +1,7 @@
 /** Commands that most programs do not use, loaded when they are. */
 
 import type { Measurement } from "../formats/index.ts";
+import type { AmendCommandOptions, AmendResult } from "./amend.ts";
 import type { BenchOptions, BenchResult } from "./bench.ts";
 import type { CommitOptions, CommitResult } from "./commit.ts";
 import type { CommandContext } from "./context.ts";
@@ -113,4 +114,17 @@ export async function snapshot(
 ): Promise<SnapshotResult> {
   const command = await import("./snapshot.ts");
   return command.snapshot(options, context);
+}
+
+/**
+ * Changes properties of an existing image. Throws `E_UNSUPPORTED` for formats that have none to change,
+ * `E_INVALID_ARGUMENT` for values that are wrong or do not go together, before anything is changed, and
+ * what opening, reading and writing throw.
+ */
+export async function amend(
+  options: AmendCommandOptions,
+  context: CommandContext,
+): Promise<AmendResult> {
+  const command = await import("./amend.ts");
+  return command.amend(options, context);
 }

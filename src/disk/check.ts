@@ -30,8 +30,14 @@ export interface CheckReport {
   readonly problemsOmitted: number;
 }
 
+/** How far something has come: shares of a whole. */
+export interface Progress {
+  readonly done: number;
+  readonly total: number;
+}
+
 /** How to check. */
 export interface CheckImageOptions {
   readonly signal?: AbortSignal | undefined;
-  readonly onProgress?: ((progress: { done: number; total: number }) => void) | undefined;
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
 }

@@ -1,6 +1,7 @@
 import type { GuestOffset, HostOffset } from "../bytes/index.ts";
 import type { CompressionType } from "../codec/index.ts";
 import type { Storage } from "../storage/index.ts";
+import type { AmendOptions } from "./amend.ts";
 import type { Bitmaps } from "./bitmaps.ts";
 import type { CheckImageOptions, CheckReport } from "./check.ts";
 import type { Layout, LayoutOptions } from "./layout.ts";
@@ -79,6 +80,11 @@ export interface Image extends Mapping {
   readonly snapshotList?: readonly SnapshotInfo[];
   /** The internal snapshots, to change them. Absent: the format has none. */
   snapshots?(): Promise<Snapshots>;
+  /**
+   * Changes properties of the image, in QEMU's order. Options that are wrong or do not go together are
+   * refused before anything is changed. Absent: the format has nothing to change.
+   */
+  amend?(options: AmendOptions): Promise<void>;
   /** Takes note, for the bitmaps, that the guest bytes [start, end) are being changed. */
   changing?(start: number, end: number): void;
   /**

@@ -23,6 +23,8 @@ export interface Format {
   readonly runtimeOptions?: readonly string[];
   /** What can be said when creating an image, in QEMU's order. Absent: the format only reads. */
   readonly createOptions?: readonly FormatOption[];
+  /** What can be changed about an image with `qemu-img amend -o`. Absent: nothing. */
+  readonly amendOptions?: readonly FormatOption[];
   /**
    * Writes a new, empty image to `storage`, which is empty. Until `finish` has resolved, the storage
    * does not open as an image of any kind.

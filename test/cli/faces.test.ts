@@ -297,6 +297,7 @@ describe("platter's output", () => {
       listBitmaps: async () => [
         { name: "b", granularity: 65536, enabled: true, inconsistent: false, dirtyBytes: 512 },
       ],
+      amend: async ({ name }) => ({ filename: name, format: "qcow2", values: { compat: "1.1" } }),
       bench: async () => ({ requests: 1, bytes: 4096, seconds: 1 }),
       check: async () => report,
       rebase: async ({ name }) => ({ filename: name, backing: undefined, copied: 512 }),
@@ -337,6 +338,7 @@ describe("platter's output", () => {
     const words = {
       compare: ["x", "y"],
       convert: ["x", "y"],
+      amend: ["-o", "compat=1.1", "x"],
       create: ["x", "1"],
       resize: ["x", "1"],
       dd: ["if=x", "of=y"],

@@ -106,6 +106,8 @@ const fakeFormats: FormatServices = {
   names: ["qcow2", "raw"],
   isWritable: (format) => format === "raw" || format === "qcow2",
   describe: (format) => descriptions[format] ?? [],
+  describeAmend: (format) => descriptions[format] ?? [],
+  parseAmend: (_format, pairs) => Object.fromEntries(pairs),
   parse(format, pairs) {
     const values: Record<string, string | number> = {};
     for (const [name, value] of pairs) {
@@ -129,6 +131,7 @@ const surroundings: Pick<CommandContext, "provider" | "codecs"> = {
 /** Services whose commands are the given fakes. */
 export function fakeServices(commands: Partial<Commands>): Services {
   const all: Commands = {
+    amend: unexpected,
     bitmap: unexpected,
     listBitmaps: unexpected,
     bench: unexpected,

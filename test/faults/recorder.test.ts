@@ -558,6 +558,33 @@ const scenarios: Readonly<Record<string, () => Promise<Scenario>>> = {
     await scenario.disk.close();
     return scenario;
   },
+  async "refcounts of other widths, and down to version 2 and back"() {
+    const base = MemoryStorage.from(new Uint8Array(300 * KiB).fill(200), "base");
+    const scenario = new Scenario(await created(256 * KiB, { cluster_size: 4096 }, "raw"), base);
+    await scenario.open();
+    const amend = (values: FormatOptionValues) =>
+      scenario.disk.image.amend!({ values, resize: (size) => scenario.resize(size) });
+    await scenario.write(0, 100 * KiB, 1);
+    await scenario.zero(20 * KiB, 16 * KiB, "zero");
+    await scenario.zero(60 * KiB, 4 * KiB, "keep");
+    await scenario.flush();
+    await scenario.keep("one");
+    await scenario.write(150 * KiB, 30 * KiB, 2);
+    await scenario.zero(160 * KiB, 8 * KiB, "zero");
+    await scenario.flush();
+    await amend({ refcount_bits: 64 });
+    await scenario.write(200 * KiB, 30 * KiB, 3);
+    await amend({ refcount_bits: 16 });
+    await scenario.flush();
+    await amend({ compat: "0.10" });
+    await scenario.write(20 * KiB, 3000, 4);
+    await scenario.flush();
+    await amend({ compat: "1.1", refcount_bits: 8, lazy_refcounts: false });
+    await scenario.write(100 * KiB, 5000, 5);
+    await scenario.flush();
+    await scenario.disk.close();
+    return scenario;
+  },
   async "L2 tables written early for lack of memory"() {
     const scenario = new Scenario(await created(1024 * KiB, { cluster_size: 512 }));
     await scenario.open(1);

@@ -37,12 +37,12 @@ export class Geometry {
   /** Guest bytes that one L2 table maps. */
   readonly l2Span: number;
   /** log2 of the width of a refcount in bits. */
-  readonly refcountOrder: number;
-  readonly refcountBits: number;
+  refcountOrder!: number;
+  refcountBits!: number;
   /** Refcounts in a refcount block, which is one cluster. */
-  readonly refcountsPerBlock: number;
+  refcountsPerBlock!: number;
   /** Largest refcount that can be stored; 2^53 − 1 stands for anything beyond. */
-  readonly maxRefcount: number;
+  maxRefcount!: number;
 
   constructor(clusterBits: number, refcountOrder: number, extendedL2 = false) {
     this.clusterBits = clusterBits;
@@ -52,6 +52,11 @@ export class Geometry {
     this.l2EntrySize = extendedL2 ? extendedEntrySize : entrySize;
     this.l2Entries = this.clusterSize / this.l2EntrySize;
     this.l2Span = this.l2Entries * this.clusterSize;
+    this.setRefcountOrder(refcountOrder);
+  }
+
+  /** The width of refcounts is all that can change while an image is open. */
+  setRefcountOrder(refcountOrder: number): void {
     this.refcountOrder = refcountOrder;
     this.refcountBits = 2 ** refcountOrder;
     this.refcountsPerBlock = (this.clusterSize * 8) / this.refcountBits;

@@ -1,6 +1,7 @@
 import { divideUp, type GuestOffset } from "../../bytes/index.ts";
 import {
   Leases,
+  type AmendOptions,
   type BackingReference,
   type Bitmaps,
   type CheckImageOptions,
@@ -150,6 +151,11 @@ export class Qcow2Image implements Image {
         bitmaps: () => writer.bitmaps,
       },
     );
+  }
+
+  async amend(options: AmendOptions): Promise<void> {
+    const { amend } = await import("./amend.ts");
+    await amend(this, options);
   }
 
   /** Reads the bitmaps; on an image that is open for writing they are in use from then on. */

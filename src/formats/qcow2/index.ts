@@ -2,6 +2,7 @@ import type { Format } from "../format.ts";
 import { create } from "./create.ts";
 import { magic } from "./header.ts";
 import { open } from "./open.ts";
+import { amendOptions } from "./amend-options.ts";
 import { createOptions, newDataFile } from "./options.ts";
 import { runtimeOptionNames } from "./runtime-option-names.ts";
 
@@ -19,6 +20,7 @@ export const qcow2: Format = {
   runtimeOptions: runtimeOptionNames,
   create,
   createOptions,
+  amendOptions,
   measure: async (options) => (await import("./measure.ts")).measure(options),
   newDataFile,
 };

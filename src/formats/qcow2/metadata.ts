@@ -6,7 +6,13 @@ import type { DataFile } from "./data-file.ts";
 import { incompatible } from "./features.ts";
 import { Geometry, entrySize } from "./geometry.ts";
 import { ExtensionType, type Extension } from "./extensions.ts";
-import { encodeHeader, headerStructure, type Header, type HeaderFields } from "./header.ts";
+import {
+  encodeHeader,
+  headerStructure,
+  version2Length,
+  type Header,
+  type HeaderFields,
+} from "./header.ts";
 import { invalid } from "./invalid.ts";
 import { L1Table, readL1Table } from "./l1-table.ts";
 import { Refcounts, readRefcountTable } from "./refcounts.ts";
@@ -174,6 +180,17 @@ export class WritableMetadata extends Metadata {
     Object.assign(this.header.fields, changes);
   }
 
+  /**
+   * Changes fields and extensions, writing the header's whole cluster anew in one write: as QEMU lays it
+   * out for the version that it has then.
+   */
+  async rewriteHeader(changes: Partial<HeaderFields>): Promise<void> {
+    const fields = { ...this.header.fields, ...changes };
+    encodeHeader({ ...this.header, fields }, this.storage.name);
+    Object.assign(this.header.fields, changes);
+    await this.replaceExtensions(this.header.extensions);
+  }
+
   /** Throws as {@link encodeHeader} does if the header has no room for these extensions. */
   checkHeader(extensions: readonly Extension[]): void {
     encodeHeader({ ...this.header, extensions }, this.storage.name);
@@ -184,7 +201,8 @@ export class WritableMetadata extends Metadata {
     const bytes = encodeHeader({ ...this.header, extensions }, this.storage.name);
     if (this.headerIsLive) await this.storage.write(0, bytes);
     this.header.extensions = extensions;
-    const { backing_file_offset, backing_file_size, header_length } = headerStructure.read(bytes);
+    const { backing_file_offset, backing_file_size, ...written } = headerStructure.read(bytes);
+    const header_length = this.header.fields.version < 3 ? version2Length : written.header_length;
     Object.assign(this.header.fields, { backing_file_offset, backing_file_size, header_length });
   }
 

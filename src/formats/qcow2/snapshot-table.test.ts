@@ -16,6 +16,7 @@ const snapshot: Snapshot = {
   vmClock: 2n ** 63n,
   icount: undefined,
   diskSize: 2 ** 40,
+  hasSize: true,
   unknownExtra: new Uint8Array(0),
 };
 
@@ -63,6 +64,7 @@ describe("the snapshot table", () => {
       name: snapshot.name,
       vmStateSize: 4096,
       diskSize: 512,
+      hasSize: false,
       icount: undefined,
     });
   });

@@ -41,6 +41,8 @@ export interface Snapshot extends SnapshotInfo {
   readonly l1Offset: HostOffset;
   /** Entries of its L1 table. */
   readonly l1Size: number;
+  /** Whether the table says how large the disk was; in version 2 it need not. */
+  readonly hasSize: boolean;
   /** As they are in the file, which need not be UTF-8. */
   readonly rawId: Uint8Array;
   readonly rawName: Uint8Array;
@@ -128,6 +130,7 @@ export async function readSnapshotTable(
       vmClock: entry.vm_clock_nsec,
       icount: extraSize >= 24 && extra.icount !== noIcount ? extra.icount : undefined,
       diskSize: Number(size),
+      hasSize: extraSize >= 16,
       unknownExtra: loaded.slice(Math.min(extraAt + extraStructure.size, idAt), idAt),
     });
   }

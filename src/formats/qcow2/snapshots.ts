@@ -97,6 +97,7 @@ export class Qcow2Snapshots implements Snapshots {
         vmClock: 0n,
         icount: 0n,
         diskSize,
+        hasSize: true,
         unknownExtra: new Uint8Array(0),
       };
       const before = l1.bytes.slice();
@@ -147,6 +148,19 @@ export class Qcow2Snapshots implements Snapshots {
       await this.switch(metadata, { l1, size, gained, lost });
       if (isResize) this.around?.bitmaps()?.resized(size);
       await this.shareL1(metadata, gained);
+    });
+  }
+
+  /** Writes the table anew, with all that version 3 wants to know. The disk must be idle. */
+  async rewrite(metadata: WritableMetadata): Promise<void> {
+    const { l1, diskSize } = metadata;
+    const snapshots: Snapshot[] = [];
+    for (const entry of metadata.snapshots.entries) snapshots.push({ ...entry, hasSize: true });
+    await metadata.writeBack.flush(true);
+    await this.switch(metadata, {
+      snapshots,
+      l1: new L1Table(l1.offset, l1.bytes.slice()),
+      size: diskSize,
     });
   }
 

@@ -130,6 +130,13 @@ export class TableCache {
     this.dirty.delete(table);
   }
 
+  /** Forgets all tables: those of the storage are others now. */
+  forget(): void {
+    this.tables.clear();
+    this.dirty.clear();
+    this.loading.clear();
+  }
+
   /** Forgets all changes that have not been written. */
   revert(): void {
     for (const table of this.dirty) this.drop(table.offset);
