@@ -103,6 +103,7 @@ export function createSession(
         signal,
         onProgress,
         onWarning: session.warn,
+        onRepair: (message) => session.note(session.safe(message)),
         onProbedRaw: (name) => warnProbedRaw(session, name),
       };
     },

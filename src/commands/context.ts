@@ -21,6 +21,8 @@ export interface CommandContext {
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   /** Told the name of a raw image that is opened for writing and whose format nobody stated. */
   readonly onProbedRaw?: ((name: string) => void) | undefined;
+  /** Receives what an image that was not closed cleanly is repaired of when it is opened, line by line. */
+  readonly onRepair?: ((message: string) => void) | undefined;
   /** Receives sentences that the user should see but that are not errors. */
   readonly onWarning?: ((message: string) => void) | undefined;
 }

@@ -305,7 +305,7 @@ async function openChild(
     const qemu = `A block device must be specified for "file"`;
     throw nodeError("file", undefined, qemu, "say where the image is, as in file.filename=disk");
   }
-  const mode = { ...position.mode, snapshot: undefined };
+  const mode = { ...position.mode, snapshot: undefined, repair: undefined };
   return openNode(inside, { ...position, mode, isProtocol: true });
 }
 
@@ -395,6 +395,8 @@ async function openLayer(
     ...(mode.barriers !== undefined && { barriers: mode.barriers }),
     writableDepth: mode.writableDepth,
     snapshot: mode.snapshot,
+    ...(mode.repair !== undefined && { repair: mode.repair }),
+    onRepair: context.onRepair,
     lock: (name) => mode.lock(name, mode.shared),
     alone: below.isNone,
     references:
@@ -450,6 +452,7 @@ async function openBelow(
     ...mode,
     writable: above.length === mode.writableDepth,
     snapshot: undefined,
+    repair: undefined,
   };
   if (options.names.length === 0) return openReference(reference, image, above, lower, context);
   if (!options.names.some((name) => name === "file" || name.startsWith("file."))) {

@@ -13,6 +13,8 @@ export interface ImageMode {
   readonly direct?: boolean | undefined;
   /** The image so many below the first one is opened for writing. */
   readonly writableDepth?: number | undefined;
+  /** Open the first image for repair. */
+  readonly repair?: boolean | undefined;
   /** Show what this internal snapshot of the first image keeps. */
   readonly snapshot?: SnapshotReference | undefined;
   /** What others may do with the file of an image of that format. */
@@ -33,7 +35,7 @@ export async function openReference(
   const { provider } = context;
   if (reference.kind === "data-file")
     return openDataFile(reference.name, image.name, mode, context);
-  const below = { ...mode, writable: false, snapshot: undefined };
+  const below = { ...mode, writable: false, snapshot: undefined, repair: undefined };
   if (reference.name.startsWith("json:")) {
     const [{ parseNodeJson }, { openNodes }] = await Promise.all([
       import("./node-options.ts"),

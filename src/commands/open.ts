@@ -1,7 +1,7 @@
 import { openDisk, type DiskOptions } from "../formats/index.ts";
 import { Disk, type BackingReference, type SnapshotReference } from "../disk/index.ts";
 import { PlatterError } from "../errors.ts";
-import type { LockMode } from "../storage/index.ts";
+import type { LockMode, Storage } from "../storage/index.ts";
 import type { CommandContext } from "./context.ts";
 import type { NodeOptions } from "./node-options.ts";
 import type { openNodes } from "./open-node.ts";
@@ -25,6 +25,10 @@ export interface OpenImageOptions {
   readonly alone?: boolean;
   /** The image so many below this one is opened for writing, too. */
   readonly writableDepth?: number | undefined;
+  /** Open for repair: marks of damage do not prevent it. */
+  readonly repair?: boolean | undefined;
+  /** Puts another storage in front of the image's, where its name is a plain one. */
+  readonly wrap?: ((storage: Storage) => Storage) | undefined;
   /** Show what this internal snapshot keeps instead of the present state. */
   readonly snapshot?: SnapshotReference | undefined;
 }
@@ -35,13 +39,22 @@ export interface OpenImageOptions {
  */
 export async function openImage(options: OpenImageOptions, context: CommandContext): Promise<Disk> {
   const { name, format, writable = false, shared = false, alone = false } = options;
-  const { barriers, direct, rawLock, writableDepth, snapshot } = options;
-  const { provider, codecs, signal, onWarning } = context;
+  const { barriers, direct, rawLock, writableDepth, snapshot, repair, wrap } = options;
+  const { provider, codecs, signal, onWarning, onRepair } = context;
   const lock = (found: string, isShared: boolean): LockMode => {
     const usual = isShared ? "shared" : "exclusive";
     return found === "raw" ? (rawLock ?? usual) : usual;
   };
-  const mode: ImageMode = { writable, shared, barriers, direct, lock, writableDepth, snapshot };
+  const mode: ImageMode = {
+    writable,
+    shared,
+    barriers,
+    direct,
+    lock,
+    writableDepth,
+    snapshot,
+    repair,
+  };
   try {
     const nodes = await namedNodes(options, context);
     if (nodes !== undefined) {
@@ -58,17 +71,19 @@ export async function openImage(options: OpenImageOptions, context: CommandConte
       references: (reference, image, above) =>
         openReference(reference, image, above, modeOf(reference, mode), context),
       onWarning,
+      onRepair,
+      ...(repair !== undefined && { repair }),
       writableDepth,
       snapshot,
       lock: (found) => lock(found, shared),
     };
     // As QEMU does, first look what it is, then lock it.
     const storage = await provider.open(name, {
-      writable,
+      writable: writable && wrap === undefined,
       lock: "none",
       ...(direct === true && { direct }),
     });
-    const disk = await openDisk(storage, diskOptions);
+    const disk = await openDisk(wrap?.(storage) ?? storage, diskOptions);
     if (writable && format === undefined && disk.image.format === "raw") {
       context.onProbedRaw?.(name);
     }

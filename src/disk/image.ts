@@ -3,7 +3,7 @@ import type { CompressionType } from "../codec/index.ts";
 import type { Storage } from "../storage/index.ts";
 import type { AmendOptions } from "./amend.ts";
 import type { Bitmaps } from "./bitmaps.ts";
-import type { CheckImageOptions, CheckReport } from "./check.ts";
+import type { CheckImageOptions, CheckReport, RepairImageOptions, RepairReport } from "./check.ts";
 import type { Layout, LayoutOptions } from "./layout.ts";
 import type { Mapping } from "./mapping.ts";
 import type { SnapshotInfo, Snapshots } from "./snapshots.ts";
@@ -72,6 +72,11 @@ export interface Image extends Mapping {
   lease?(): () => void;
   /** Looks for inconsistencies, changing nothing. Absent: the format has none to look for. */
   check?(options: CheckImageOptions): Promise<CheckReport>;
+  /**
+   * Repairs what `check` finds, as far as it is understood, on an image that has been opened for repair.
+   * Absent: the format has nothing to repair.
+   */
+  repair?(options: RepairImageOptions): Promise<RepairReport>;
   /** Where every byte of the storage goes. Absent: all of it is the disk. */
   layout?(options: LayoutOptions): Promise<Layout>;
   /** The persistent dirty bitmaps. Absent: the format has none. */

@@ -1,6 +1,13 @@
 export type { AmendOptions } from "./amend.ts";
 export type { BitmapInfo, Bitmaps, DirtyRange } from "./bitmaps.ts";
-export type { CheckImageOptions, CheckProblem, CheckReport, Progress } from "./check.ts";
+export type {
+  CheckImageOptions,
+  CheckProblem,
+  CheckReport,
+  Progress,
+  RepairImageOptions,
+  RepairReport,
+} from "./check.ts";
 export { detectPreallocation } from "./detect-preallocation.ts";
 export type { DetectedPreallocation } from "./detect-preallocation.ts";
 export { Disk } from "./disk.ts";

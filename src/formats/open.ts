@@ -60,6 +60,10 @@ export interface DiskOptions {
   readonly snapshot?: SnapshotReference | undefined;
   /** What the user says about the top image beyond what is in it. */
   readonly runtime?: RuntimeOptions | undefined;
+  /** Open the top image for repair, see the format's open options. */
+  readonly repair?: boolean;
+  /** Receives what images that were not closed cleanly are repaired of on the way, line by line. */
+  readonly onRepair?: ((message: string) => void) | undefined;
   /** Open the top image for inspection only, see the format's open options. */
   readonly inspect?: boolean;
   /** Storages of the images that this one is behind, to find loops and to limit the depth. */
@@ -110,6 +114,8 @@ async function openLayer(
       ...(options.cacheSize !== undefined && { cacheSize: options.cacheSize }),
       ...(options.inspect !== undefined && { inspect: options.inspect }),
       runtime: options.runtime,
+      repair: options.repair,
+      onRepair: options.onRepair,
       snapshot: options.snapshot,
       ...(options.references !== "ignore" && {
         openDataFile: async (name: string) => {
@@ -201,7 +207,7 @@ async function openBacking(
     const writable = above.length === options.writableDepth;
     const found = await references({ ...reference, kind: "backing", writable }, image, above);
     if (found instanceof Disk) return found;
-    const { runtime: _ofTop, inspect: _also, snapshot: _too, ...common } = options;
+    const { runtime: _ofTop, inspect: _also, snapshot: _too, repair: _and, ...common } = options;
     const below = { ...common, format: reference.format, writable };
     return await openLayer(found, below, above, dataFiles);
   } catch (error) {

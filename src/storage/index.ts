@@ -10,3 +10,5 @@ export type { CreateStorageOptions, NewStorage, OpenMode, StorageProvider } from
 export { applyRecorded, RecordingStorage } from "./recorder.ts";
 export type { Recorded } from "./recorder.ts";
 export type { LockMode, Storage, StorageExtent, WritableStorage } from "./storage.ts";
+export { ScratchStorage } from "./scratch.ts";
+export type { ScratchWrite } from "./scratch.ts";

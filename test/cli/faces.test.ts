@@ -144,17 +144,14 @@ describe("the table", () => {
     }
   });
 
-  it.each(["check -r leaks x", "check -r all x", "-T foo info x"])(
-    "refuses %s with one line",
-    async (line) => {
-      for (const program of ["platter", "qemu-img"] as const) {
-        if (program === "platter" && line.startsWith("-T")) continue;
-        const { stdout, stderr, code } = await run(program, line.split(" "));
-        expect(stderr).toMatch(/^\S+: \S+( \([^)]*\))? is not supported by this version\.?\n$/);
-        expect({ stdout, code }).toEqual({ stdout: "", code: 1 });
-      }
-    },
-  );
+  it.each(["-T foo info x"])("refuses %s with one line", async (line) => {
+    for (const program of ["platter", "qemu-img"] as const) {
+      if (program === "platter" && line.startsWith("-T")) continue;
+      const { stdout, stderr, code } = await run(program, line.split(" "));
+      expect(stderr).toMatch(/^\S+: \S+( \([^)]*\))? is not supported by this version\.?\n$/);
+      expect({ stdout, code }).toEqual({ stdout: "", code: 1 });
+    }
+  });
 });
 
 describe("options reach the commands", () => {

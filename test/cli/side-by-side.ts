@@ -3,7 +3,16 @@
  * line both have printed the same, ended with the same code, and hold the same files.
  */
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "vitest";
@@ -21,7 +30,8 @@ export interface Tolerance {
 
 /**
  * Runs a script. A line is a command line of qemu-img without its name; one that starts with
- * `io FILE` runs the qemu-io commands behind it, separated by `;`, on both sides. One that starts with
+ * `io FILE` runs the qemu-io commands behind it, separated by `;`, on both sides; `poke FILE OFFSET HEX`
+ * changes bytes of a file on both sides. One that starts with
  * `~` may leave other bytes, as long as what guests see is the same and qemu-img's check finds nothing.
  */
 export async function expectSideBySide(
@@ -38,6 +48,10 @@ export async function expectSideBySide(
     for (const line of script) {
       if (line.startsWith("io ")) {
         for (const side of Object.values(sides)) qemuIo(line, side);
+        continue;
+      }
+      if (line.startsWith("poke ")) {
+        for (const side of Object.values(sides)) poke(line, side);
         continue;
       }
       byContents ||= line.startsWith("~");
@@ -78,6 +92,15 @@ function qemuIo(line: string, cwd: string): void {
     encoding: "utf8",
   });
   if (status !== 0 || /failed|error/i.test(stdout)) throw new Error(`${line}: ${stdout}${stderr}`);
+}
+
+/** Changes bytes of a file: `poke FILE OFFSET HEX`. */
+function poke(line: string, cwd: string): void {
+  const [, file = "", offset = "", bytes = ""] = line.split(" ");
+  const handle = openSync(join(cwd, file), "r+");
+  const data = Buffer.from(bytes, "hex");
+  writeSync(handle, data, 0, data.length, Number(offset));
+  closeSync(handle);
 }
 
 function compareFiles(

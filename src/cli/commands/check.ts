@@ -16,10 +16,11 @@ import {
 } from "../options.ts";
 import { readCacheMode, sourceCacheOption } from "../cache-mode.ts";
 import { twoDecimals } from "../numbers.ts";
+import { problemLines } from "../check-words.ts";
 import type { Parsed } from "../parse.ts";
 import type { Session } from "../session.ts";
 import type { CommandSpec } from "../spec.ts";
-import { notSupported, usageError } from "../usage.ts";
+import { argumentError, usageError } from "../usage.ts";
 import { formatArgument, singleOperand } from "./operands.ts";
 
 const EXIT_CORRUPT = 2;
@@ -30,12 +31,15 @@ const EXIT_NOT_SUPPORTED = 63;
 /** qemu-img's words for that, by which it is told from other things that are not supported. */
 const NOTHING_TO_CHECK = "This image format does not support checks";
 
+/** Writes of a repair that --dry-run lists. */
+const maxWrites = 50;
+
 /** The table entry of `check`. */
 export const checkCommand: CommandSpec = {
   name: "check",
   summary: "look for damage in an image",
   description:
-    "Follows every table of the image and compares the reference counts with what is in use. Reads only: nothing is repaired.",
+    "Follows every table of the image and compares the reference counts with what is in use. Nothing is written unless --repair asks for it; --dry-run shows what that would write.",
   operands: "filename",
   options: [
     objectOption,
@@ -52,14 +56,22 @@ export const checkCommand: CommandSpec = {
       argument: "leaks | all",
       summary: "repair what is found",
       group: "Behaviour",
+      completes: ["leaks", "all"],
       check: (value) => {
-        if (value === "leaks" || value === "all") throw notSupported("-r (repair)");
+        if (value === "leaks" || value === "all") return;
         throw usageError(
           `-r takes leaks or all, not "${value}".`,
           `Unknown option value for -r (expecting 'leaks' or 'all'): ${value}`,
         );
       },
-      refused: true,
+      better: "A repair that is killed on the way leaves the image no worse than it was.",
+    },
+    {
+      id: "dryRun",
+      friendly: "dry-run",
+      face: "platter",
+      summary: "with --repair: show what would be written, and write nothing",
+      group: "Behaviour",
     },
     sourceCacheOption,
     shareOption,
@@ -84,16 +96,51 @@ async function run(parsed: Parsed, session: Session): Promise<number> {
     imageOpts: parsed.has("imageOpts"),
     direct: cache.direct,
     shared: parsed.has("shared"),
+    repair: repairOf(parsed),
+    dryRun: parsed.has("dryRun"),
   };
   const report = await examine(options, parsed, session);
-  if (session.face === "qemu") {
-    for (const { message } of report.problems) session.note(session.safe(message));
-    if (report.problemsOmitted > 0) session.note(omitted(report));
-    if (!parsed.has("quiet"))
-      session.print(json ? `${qemuJson(toJson(report))}\n` : qemuText(report));
-  } else if (!parsed.has("quiet")) {
+  if (session.face === "qemu") return showQemu(report, json, parsed, session);
+  if (!parsed.has("quiet")) {
     session.print(json ? `${plainJson(friendlyJson(report))}\n` : friendlyText(report, session));
   }
+  return exitCode(report, session);
+}
+
+/** @throws `E_INVALID_ARGUMENT` for --dry-run without anything to try */
+function repairOf(parsed: Parsed): "leaks" | "all" | undefined {
+  const value = parsed.value("repair");
+  const repair = value === "leaks" || value === "all" ? value : undefined;
+  if (!parsed.has("dryRun")) return repair;
+  if (repair !== undefined && !parsed.has("imageOpts")) return repair;
+  const message =
+    "--dry-run shows what a repair would write: use it with --repair, and with a plain name.";
+  throw argumentError("--dry-run", undefined, message, message);
+}
+
+function showQemu(report: CheckResult, json: boolean, parsed: Parsed, session: Session): number {
+  const quiet = parsed.has("quiet");
+  const { repair } = report;
+  const list = (found: Pick<CheckResult, "problems" | "problemsOmitted">): void => {
+    for (const { message } of found.problems) session.note(session.safe(message));
+    if (found.problemsOmitted > 0) session.note(omitted(found));
+  };
+  const fixed = repair !== undefined && repair.leaksFixed + repair.corruptionsFixed > 0;
+  if (repair !== undefined) list(repair);
+  if (repair?.needsMore === true) {
+    session.note("qemu-img: Check failed: Input/output error");
+    return 1;
+  }
+  if (fixed && !json && !quiet) {
+    session.print(
+      "The following inconsistencies were found and repaired:\n\n" +
+        `    ${repair.leaksFixed} leaked clusters\n` +
+        `    ${repair.corruptionsFixed} corruptions\n\n` +
+        "Double checking the fixed image now...\n",
+    );
+  }
+  if (repair === undefined || fixed) list(report);
+  if (!quiet) session.print(json ? `${qemuJson(toJson(report))}\n` : qemuText(report));
   return exitCode(report, session);
 }
 
@@ -127,7 +174,7 @@ function exitCode(report: CheckResult, session: Session): number {
   return report.leaks > 0 ? EXIT_LEAKS : 0;
 }
 
-function omitted(report: CheckResult): string {
+function omitted(report: Pick<CheckResult, "problemsOmitted">): string {
   return `... and ${report.problemsOmitted} more`;
 }
 
@@ -143,6 +190,8 @@ function toJson(report: CheckResult): { [key: string]: JsonValue | undefined } {
     "compressed-clusters": report.compressedClusters || undefined,
     corruptions: report.corruptions || undefined,
     leaks: report.leaks || undefined,
+    "leaks-fixed": (report.repair?.leaksFixed ?? 0) || undefined,
+    "corruptions-fixed": (report.repair?.corruptionsFixed ?? 0) || undefined,
     "check-errors": report.checkErrors,
   };
 }
@@ -159,6 +208,14 @@ function friendlyJson(report: CheckResult): JsonValue {
       guest: guest && { start: guest.start, end: guest.end },
     })),
     "problems-omitted": report.problemsOmitted,
+    ...(report.repair !== undefined && {
+      "leaks-fixed": report.repair.leaksFixed,
+      "corruptions-fixed": report.repair.corruptionsFixed,
+      "needs-rebuild": report.repair.needsMore,
+    }),
+    ...(report.writes !== undefined && {
+      writes: report.writes.map(({ offset, length }) => ({ offset, length })),
+    }),
   };
 }
 
@@ -196,14 +253,32 @@ function percent(part: number, whole: number): string {
   return `${twoDecimals((part * 100) / whole)}%`;
 }
 
+/** What was, or would be, repaired. */
+function repairText({ repair, writes }: CheckResult, { paint }: Session): string {
+  if (repair === undefined) return "";
+  const { leaksFixed, corruptionsFixed, needsMore } = repair;
+  if (needsMore) {
+    return `${paint("bad", "The counts of used space have to be made anew: use --repair all.")}\n`;
+  }
+  const done = writes === undefined ? "Repaired" : "Would repair";
+  const what = `${done}: ${corruptionsFixed} errors, ${leaksFixed} lost clusters.`;
+  if (writes === undefined) return `${paint("good", what)}\n`;
+  const rows = writes.map(({ offset, length }) => [`at ${offset}`, `${length} bytes`]);
+  const shown = rows.slice(0, maxWrites);
+  const more = rows.length > maxWrites ? `  ... and ${rows.length - maxWrites} more\n` : "";
+  const heading = writes.length === 0 ? "" : `It would write to the file:\n`;
+  return `${what}\n${heading}${alignColumns(shown, { indent: 2 })}${more}`;
+}
+
 function friendlyText(report: CheckResult, session: Session): string {
   const { paint, safe } = session;
   const { corruptions, leaks, checkErrors } = report;
   let text = "";
-  for (const { kind, message } of report.problems) {
-    text += `${paint(kind === "leak" ? "warning" : "bad", safe(message))}\n`;
+  for (const [{ kind }, words] of problemLines(report.problems)) {
+    text += `${paint(kind === "leak" ? "warning" : "bad", safe(words))}\n`;
   }
   if (report.problemsOmitted > 0) text += `${omitted(report)}\n`;
+  text += repairText(report, session);
   const verdicts: string[] = [];
   if (corruptions > 0) {
     verdicts.push(

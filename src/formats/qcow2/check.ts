@@ -12,6 +12,7 @@ import {
 } from "./entries.ts";
 import { ExtensionType } from "./extensions.ts";
 import { entrySize, maxL1Bytes } from "./geometry.ts";
+import { address } from "./invalid.ts";
 import type { L1Table } from "./l1-table.ts";
 import { hasCluster, lowerOf, upperOf } from "./l2-table.ts";
 import type { Metadata } from "./metadata.ts";
@@ -24,26 +25,81 @@ const maxProblems = 1000;
 
 const hex = (value: number | bigint): string => value.toString(16);
 
+/** What corrects an image while it is checked. */
+export interface Mender {
+  /** Counts that are too high are to be lowered. */
+  readonly leaks: boolean;
+  /** All else is to be repaired. */
+  readonly errors: boolean;
+  readonly fixed: { leaks: number; corruptions: number };
+  /** Sets the refcount of a cluster, which has a block. */
+  setCount(index: number, count: number): Promise<void>;
+  setEntry(table: Table, index: number, upper: number, lower: number): void;
+  /** Makes an entry zeros without a place. */
+  zeroEntry(table: Table, index: number): void;
+}
+
 /**
  * Compares the refcounts in an image with the references that there are, as `qemu-img check` does,
  * and counts what it counts. Works through the structures in QEMU's order, so that problems are
  * reported in it. The refcount table must have been loaded.
  */
 export class Checker {
-  private readonly metadata: Metadata;
+  readonly metadata: Metadata;
+  readonly references = new ReferenceCounts();
+  readonly problems: CheckProblem[] = [];
+  readonly found = { corruptions: 0, leaks: 0, checkErrors: 0 };
+  /** Problems that were reported, listed or not. */
+  reported = 0;
+  /** The refcount structures themselves are damaged, so that repairing them in place is not enough. */
+  needsRebuild = false;
+  private hasSaidCorrupt = false;
   private readonly options: CheckImageOptions;
-  private readonly references = new ReferenceCounts();
-  private readonly problems: CheckProblem[] = [];
-  private readonly found = { corruptions: 0, leaks: 0, checkErrors: 0 };
   private readonly clusters = { allocated: 0, fragmented: 0, compressed: 0 };
+  private highest = 0;
 
-  constructor(metadata: Metadata, options: CheckImageOptions) {
+  private readonly mender: Mender | undefined;
+
+  /** `mender` corrects what is found on the way, where that is possible at once. */
+  constructor(metadata: Metadata, options: CheckImageOptions, mender?: Mender) {
     this.metadata = metadata;
     this.options = options;
+    this.mender = mender;
   }
 
   async run(): Promise<CheckReport> {
-    const { geometry, l1, refcounts, diskSize } = this.metadata;
+    await this.countReferences();
+    await this.compareRefcounts();
+    await this.checkCopiedFlags();
+    return this.report;
+  }
+
+  get report(): CheckReport {
+    const { geometry, diskSize } = this.metadata;
+    this.options.onProgress?.({ done: diskSize, total: diskSize });
+    return {
+      totalClusters: divideUp(diskSize, geometry.clusterSize),
+      allocatedClusters: this.clusters.allocated,
+      fragmentedClusters: this.clusters.fragmented,
+      compressedClusters: this.clusters.compressed,
+      imageEndOffset: (this.highest + 1) * geometry.clusterSize,
+      ...this.found,
+      problems: this.problems,
+      problemsOmitted: this.reported - this.problems.length,
+    };
+  }
+
+  /** Counts everything that something refers to, in QEMU's order. */
+  async countReferences(): Promise<void> {
+    await this.countContents();
+    const { refcounts } = this.metadata;
+    this.refer(refcounts.tableOffset, refcounts.table.length * entrySize);
+    this.countRefcountBlocks();
+  }
+
+  /** Counts what is referred to, but for the refcounts themselves. */
+  async countContents(): Promise<void> {
+    const { geometry, l1 } = this.metadata;
     this.refer(0, geometry.clusterSize);
     await this.countL1Table(l1);
     await this.countSnapshots();
@@ -51,23 +107,6 @@ export class Checker {
       const { countBitmaps } = await import("./bitmap-check.ts");
       await countBitmaps(this.metadata, (offset, length) => this.refer(offset, length));
     }
-    this.refer(refcounts.tableOffset, refcounts.table.length * entrySize);
-    this.countRefcountBlocks();
-    const highest = await this.compareRefcounts();
-    await this.checkCopiedFlags();
-    const total = divideUp(diskSize, geometry.clusterSize);
-    this.options.onProgress?.({ done: diskSize, total: diskSize });
-    return {
-      totalClusters: total,
-      allocatedClusters: this.clusters.allocated,
-      fragmentedClusters: this.clusters.fragmented,
-      compressedClusters: this.clusters.compressed,
-      imageEndOffset: (highest + 1) * geometry.clusterSize,
-      ...this.found,
-      problems: this.problems,
-      problemsOmitted:
-        this.found.corruptions + this.found.leaks + this.found.checkErrors - this.problems.length,
-    };
   }
 
   /** Counts a reference to each cluster that `length` bytes from `offset` on touch. */
@@ -76,7 +115,7 @@ export class Checker {
     const { geometry, storage } = this.metadata;
     // The last cluster of a file need not be there in full.
     if (!(offset + length - storage.size <= geometry.clusterSize)) {
-      return this.report({
+      return this.add({
         kind: "error",
         message:
           `ERROR: counting reference for region exceeding the end of the file by one cluster or ` +
@@ -89,7 +128,7 @@ export class Checker {
     const last = Math.floor((offset + length - 1) / geometry.clusterSize);
     for (let index = first; index <= last; index++) {
       if (this.references.add(index) <= geometry.maxRefcount) continue;
-      this.report({
+      this.add({
         kind: "error",
         message: `ERROR: overflow cluster offset=0x${hex(index * geometry.clusterSize)}`,
         hostOffset: index * geometry.clusterSize,
@@ -109,7 +148,7 @@ export class Checker {
             ? `l1_size=0x${hex(l1Size)}: L1 table is too large`
             : undefined;
       if (wrong !== undefined) {
-        this.report({
+        this.add({
           kind: "error",
           message: `ERROR snapshot ${id} (${name}) ${wrong}; snapshot table entry corrupted`,
           hostOffset: snapshots.offset,
@@ -141,7 +180,7 @@ export class Checker {
     const guest = { start: index * geometry.l2Span, end: (index + 1) * geometry.l2Span };
     const place = l1.offset + index * entrySize;
     if (l1.reservedBits(index)) {
-      this.report({
+      this.add({
         kind: "error",
         message: `ERROR found L1 entry with reserved bits set: ${hex(l1.raw(index))}`,
         hostOffset: place,
@@ -150,7 +189,7 @@ export class Checker {
     }
     this.refer(offset, geometry.clusterSize, guest);
     if (offset % geometry.clusterSize !== 0) {
-      this.report({
+      this.add({
         kind: "error",
         message: `ERROR l2_offset=${hex(offset)}: Table is not cluster aligned; L1 entry corrupted`,
         hostOffset: place,
@@ -185,7 +224,7 @@ export class Checker {
       const place = { hostOffset: table.offset + index * table.entrySize, guest };
       if ((upper & compressedBit) !== 0) {
         if (this.metadata.hasDataFile) {
-          this.report({
+          this.add({
             kind: "error",
             message:
               `ERROR compressed cluster ${index} with data file, ` +
@@ -196,7 +235,7 @@ export class Checker {
         }
         const { offset, length } = decodeCompressed(upper, lower, clusterBits);
         if ((upper & copiedBit) !== 0) {
-          this.report({
+          this.add({
             kind: "error",
             message:
               `ERROR: coffset=0x${hex(offset)}: copied flag must never be set for compressed ` +
@@ -205,7 +244,7 @@ export class Checker {
           });
         }
         if (zeros !== 0 || data !== 0) {
-          this.report({
+          this.add({
             kind: "error",
             message:
               `ERROR compressed cluster ${index} with non-zero subcluster allocation bitmap, ` +
@@ -224,7 +263,7 @@ export class Checker {
         continue;
       }
       if ((upper & reservedHigh) !== 0 || (lower & reservedLow) !== 0) {
-        this.report({
+        this.add({
           kind: "error",
           message: `ERROR found l2 entry with reserved bits set: ${hex(entry64(upper, lower))}`,
           ...place,
@@ -233,7 +272,7 @@ export class Checker {
       const host = hostOffset(upper, lower);
       const hasPlace = hasCluster(table, index, this.metadata.hasDataFile);
       if (isInvalid(hasPlace, zeros, data)) {
-        this.report({
+        this.add({
           kind: "error",
           message: hasPlace
             ? `ERROR offset=${hex(host)}: Allocated cluster has corrupted subcluster allocation bitmap`
@@ -242,6 +281,14 @@ export class Checker {
         });
       }
       if (!hasPlace) continue;
+      const isZero = hasSubclusters ? data === 0 : (lower & zeroBit) !== 0;
+      if (host % clusterSize !== 0 && isZero && this.mender?.errors === true) {
+        // Nothing is lost with the place of zeros.
+        this.mender.zeroEntry(table, index);
+        this.mender.fixed.corruptions++;
+        this.add({ kind: "note", message: `Repairing ${this.unaligned(host, true)}`, ...place });
+        continue;
+      }
       if (isActive) {
         this.clusters.allocated++;
         if (next !== 0 && host !== next) this.clusters.fragmented++;
@@ -250,9 +297,9 @@ export class Checker {
       // What lies in a data file is not counted.
       if (!this.metadata.hasDataFile) this.refer(host, clusterSize, guest);
       if (host % clusterSize !== 0) {
-        this.report({
+        this.add({
           kind: "error",
-          message: this.unaligned(host, hasSubclusters ? data === 0 : (lower & zeroBit) !== 0),
+          message: `ERROR ${this.unaligned(host, isZero)}`,
           ...place,
         });
       }
@@ -261,8 +308,8 @@ export class Checker {
 
   private unaligned(host: number, zero: boolean): string {
     return zero
-      ? `ERROR offset=${hex(host)}: Preallocated cluster is not properly aligned; L2 entry corrupted.`
-      : `ERROR offset=${hex(host)}: Data cluster is not properly aligned; L2 entry corrupted.`;
+      ? `offset=${hex(host)}: Preallocated cluster is not properly aligned; L2 entry corrupted.`
+      : `offset=${hex(host)}: Data cluster is not properly aligned; L2 entry corrupted.`;
   }
 
   private countRefcountBlocks(): void {
@@ -272,7 +319,8 @@ export class Checker {
       if (offset === 0) return;
       const place = refcounts.tableOffset + i * entrySize;
       if (offset % geometry.clusterSize !== 0) {
-        return this.report({
+        this.needsRebuild = true;
+        return this.add({
           kind: "error",
           message: `ERROR refcount block ${i} is not cluster aligned; refcount table entry corrupted`,
           hostOffset: place,
@@ -280,7 +328,8 @@ export class Checker {
       }
       const index = offset / geometry.clusterSize;
       if (index >= clusters) {
-        return this.report({
+        this.needsRebuild = true;
+        return this.add({
           kind: "error",
           message: `ERROR refcount block ${i} is outside image`,
           hostOffset: place,
@@ -289,7 +338,8 @@ export class Checker {
       this.refer(offset, geometry.clusterSize);
       const count = this.references.get(index);
       if (count === 1) return;
-      this.report({
+      this.needsRebuild = true;
+      this.add({
         kind: "error",
         message: `ERROR refcount block ${i} refcount=${count}`,
         hostOffset: offset,
@@ -297,35 +347,75 @@ export class Checker {
     });
   }
 
-  /** Compares counts cluster by cluster; returns the last cluster that is in use. */
-  private async compareRefcounts(): Promise<number> {
+  /** Compares counts cluster by cluster, and corrects those that `mender` may. */
+  async compareRefcounts(mender?: Mender): Promise<void> {
     const { geometry, refcounts, storage } = this.metadata;
     const { clusterSize, refcountsPerBlock } = geometry;
     const clusters = divideUp(storage.size, clusterSize);
-    let highest = 0;
+    this.highest = 0;
     for (let first = 0; first < clusters; first += refcountsPerBlock) {
       throwIfAborted(this.options.signal);
       const end = Math.min(clusters, first + refcountsPerBlock);
-      const hasBlock = this.isReadable(refcounts.blockOffset(first));
+      const block = refcounts.blockOffset(first);
+      if (block % clusterSize !== 0) {
+        this.cannotCount(first, end, block);
+        continue;
+      }
+      const hasBlock = this.isReadable(block);
       if (!hasBlock && !this.references.mayHave(first, end)) continue;
       for (let index = first; index < end; index++) {
         const stored = hasBlock
           ? (refcounts.cachedCount(index) ?? (await refcounts.count(index)))
           : 0;
         const counted = this.references.get(index);
-        if (stored > 0 || counted > 0) highest = index;
+        if (stored > 0 || counted > 0) this.highest = index;
         if (stored === counted) continue;
-        const leak = stored > counted;
-        this.report({
-          kind: leak ? "leak" : "error",
-          message:
-            `${leak ? "Leaked" : "ERROR"} cluster ${index} refcount=${stored} ` +
-            `reference=${counted}`,
-          hostOffset: index * clusterSize,
-        });
+        if (stored === 0) this.needsRebuild = true;
+        await this.compareCount(index, stored, counted, mender);
       }
     }
-    return highest;
+  }
+
+  /** An impossible place of a refcount block: what it counts cannot be told. */
+  private cannotCount(first: number, end: number, block: number): void {
+    const { geometry } = this.metadata;
+    if (!this.hasSaidCorrupt) {
+      const index = Math.floor(first / geometry.refcountsPerBlock);
+      this.hasSaidCorrupt = true;
+      this.add({
+        kind: "note",
+        message:
+          `qcow2: Image is corrupt: Refblock offset 0x${hex(block)} unaligned (reftable index: ` +
+          `${address(index)}); further non-fatal corruption events will be suppressed`,
+      });
+    }
+    for (let cluster = first; cluster < end; cluster++) {
+      this.add({
+        kind: "check-error",
+        message: `Can't get refcount for cluster ${cluster}: Input/output error`,
+        hostOffset: cluster * geometry.clusterSize,
+      });
+    }
+  }
+
+  private async compareCount(
+    index: number,
+    stored: number,
+    counted: number,
+    mender: Mender | undefined,
+  ): Promise<void> {
+    const isLeak = stored > counted;
+    const mends = isLeak ? mender?.leaks : mender?.errors;
+    // A count that has no block cannot be corrected.
+    const corrects = mends === true && stored > 0;
+    const place = { hostOffset: index * this.metadata.geometry.clusterSize };
+    const word = corrects ? "Repairing" : isLeak ? "Leaked" : "ERROR";
+    const message = `${word} cluster ${index} refcount=${stored} reference=${counted}`;
+    if (corrects) {
+      await mender!.setCount(index, counted);
+      mender!.fixed[isLeak ? "leaks" : "corruptions"]++;
+      this.add({ kind: "note", message, ...place });
+    } else this.add({ kind: isLeak ? "leak" : "error", message, ...place });
   }
 
   private isReadable(blockOffset: number): boolean {
@@ -338,7 +428,7 @@ export class Checker {
   }
 
   /** "Copied" has to be set where the refcount is exactly one, and nowhere else. */
-  private async checkCopiedFlags(): Promise<void> {
+  async checkCopiedFlags(mender?: Mender): Promise<void> {
     const { geometry, l1 } = this.metadata;
     for (let i = 0; i < l1.length; i++) {
       throwIfAborted(this.options.signal);
@@ -346,22 +436,25 @@ export class Checker {
       if (offset === 0) continue;
       const start = i * geometry.l2Span;
       const count = await this.storedCount(offset);
-      if (l1.isCopied(i) !== (count === 1)) {
-        this.report({
-          kind: "error",
-          message:
-            `ERROR OFLAG_COPIED L2 cluster: l1_index=${i} l1_entry=${hex(l1.raw(i))} ` +
-            `refcount=${count}`,
-          hostOffset: l1.offset + i * entrySize,
-          guest: { start, end: start + geometry.l2Span },
-        });
+      if (count !== undefined && l1.isCopied(i) !== (count === 1)) {
+        this.wrongFlag(
+          mender,
+          `OFLAG_COPIED L2 cluster: l1_index=${i} l1_entry=${hex(l1.raw(i))} refcount=${count}`,
+          { hostOffset: l1.offset + i * entrySize, guest: { start, end: start + geometry.l2Span } },
+        );
+        if (mender !== undefined && count === 1) l1.own(i);
+        else if (mender !== undefined) l1.share(i);
       }
       const table = await this.l2Table(offset);
-      if (table !== undefined) await this.checkCopiedEntries(table, start);
+      if (table !== undefined) await this.checkCopiedEntries(table, start, mender);
     }
   }
 
-  private async checkCopiedEntries(table: Table, tableStart: number): Promise<void> {
+  private async checkCopiedEntries(
+    table: Table,
+    tableStart: number,
+    mender: Mender | undefined,
+  ): Promise<void> {
     const { clusterSize, l2Entries } = this.metadata.geometry;
     for (let index = 0; index < l2Entries; index++) {
       const upper = upperOf(table, index);
@@ -370,30 +463,47 @@ export class Checker {
       const host = hostOffset(upper, lower);
       if (!hasCluster(table, index, this.metadata.hasDataFile)) continue;
       const count = this.metadata.hasDataFile ? 1 : await this.storedCount(host);
-      if (((upper & copiedBit) !== 0) === (count === 1)) continue;
+      if (count === undefined || ((upper & copiedBit) !== 0) === (count === 1)) continue;
       const start = tableStart + index * clusterSize;
-      this.report({
-        kind: "error",
-        message:
-          `ERROR OFLAG_COPIED data cluster: l2_entry=${hex(entry64(upper, lower))} ` +
-          `refcount=${count}`,
-        hostOffset: table.offset + index * table.entrySize,
-        guest: { start, end: start + clusterSize },
-      });
+      this.wrongFlag(
+        mender,
+        `OFLAG_COPIED data cluster: l2_entry=${hex(entry64(upper, lower))} refcount=${count}`,
+        {
+          hostOffset: table.offset + index * table.entrySize,
+          guest: { start, end: start + clusterSize },
+        },
+      );
+      mender?.setEntry(table, index, (upper ^ copiedBit) >>> 0, lower);
     }
   }
 
-  private async storedCount(offset: number): Promise<number> {
+  private wrongFlag(
+    mender: Mender | undefined,
+    text: string,
+    place: Pick<CheckProblem, "hostOffset" | "guest">,
+  ): void {
+    if (mender === undefined) this.add({ kind: "error", message: `ERROR ${text}`, ...place });
+    else {
+      mender.fixed.corruptions++;
+      this.add({ kind: "note", message: `Repairing ${text}`, ...place });
+    }
+  }
+
+  /** The refcount of a cluster; undefined where it cannot be told. */
+  private async storedCount(offset: number): Promise<number | undefined> {
     const { geometry, refcounts } = this.metadata;
     const index = Math.floor(offset / geometry.clusterSize);
+    if (refcounts.blockOffset(index) % geometry.clusterSize !== 0) return undefined;
     if (!this.isReadable(refcounts.blockOffset(index))) return 0;
     return refcounts.cachedCount(index) ?? (await refcounts.count(index));
   }
 
-  private report(problem: CheckProblem): void {
+  /** Takes note of a problem. */
+  add(problem: CheckProblem): void {
     if (problem.kind === "leak") this.found.leaks++;
     else if (problem.kind === "error") this.found.corruptions++;
-    else this.found.checkErrors++;
+    else if (problem.kind === "check-error") this.found.checkErrors++;
+    this.reported++;
     if (this.problems.length < maxProblems) this.problems.push(problem);
   }
 }

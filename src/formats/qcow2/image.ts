@@ -9,11 +9,14 @@ import {
   type Image,
   type Layout,
   type LayoutOptions,
+  type RepairImageOptions,
+  type RepairReport,
   type Runs,
   type SnapshotInfo,
   type Snapshots,
 } from "../../disk/index.ts";
 import type { CompressionType } from "../../codec/index.ts";
+import { PlatterError } from "../../errors.ts";
 import type { Storage } from "../../storage/index.ts";
 import type { Qcow2Bitmaps } from "./bitmap-list.ts";
 import { Checker } from "./check.ts";
@@ -125,6 +128,22 @@ export class Qcow2Image implements Image {
   async check(options: CheckImageOptions): Promise<CheckReport> {
     await this.metadata.loadRefcounts();
     return new Checker(this.metadata, options).run();
+  }
+
+  async repair(options: RepairImageOptions): Promise<RepairReport> {
+    const { metadata, writer } = this;
+    const { repair } = await import("./repair.ts");
+    let report: RepairReport | undefined;
+    if (writer === undefined || !(metadata instanceof WritableMetadata)) {
+      const file = this.storage.name;
+      throw new PlatterError("E_READ_ONLY", `${file}: the image is open for reading only`, {
+        file,
+      });
+    }
+    await writer.exclusively(async () => {
+      report = await repair(metadata, options);
+    });
+    return report!;
   }
 
   async layout(options: LayoutOptions): Promise<Layout> {

@@ -57,6 +57,13 @@ export class L1Table {
     this.dirtyEntries.add(index);
   }
 
+  /** Says of entry `index` that nobody else refers to its table. */
+  own(index: number): void {
+    const at = index * entrySize;
+    this.view.setUint32(at, (this.view.getUint32(at) | copiedBit) >>> 0);
+    this.dirtyEntries.add(index);
+  }
+
   /** Says of entry `index` that others refer to its table, too. */
   share(index: number): void {
     if (!this.isCopied(index)) return;

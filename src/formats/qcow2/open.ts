@@ -27,7 +27,7 @@ import type { SnapshotTable } from "./snapshot-table.ts";
 export async function open(storage: Storage, options: FormatOpenOptions): Promise<Qcow2Image> {
   const header = decodeHeader(await firstCluster(storage), storage.name);
   refuseUnsupported(header, storage.name);
-  if (options.writable) refuseWriting(header, storage.name);
+  if (options.writable && options.repair !== true) refuseWriting(header, storage.name);
   const l2Budget = (await l2CacheSize(options.runtime, header, storage.name)) ?? options.cacheSize;
   const snapshots = await snapshotsOf(storage, header);
   const dataFile = await openDataFile(header, storage.name, options.openDataFile);
@@ -61,6 +61,8 @@ export async function open(storage: Storage, options: FormatOpenOptions): Promis
     await metadata.updateHeader({ autoclear_features: kept });
   }
   if (outdated !== undefined) await dropBitmaps(metadata);
+  const isDirty = (header.fields.incompatible_features & incompatible.dirty) !== 0n;
+  if (isDirty && options.repair !== true) await repairDirty(metadata, options);
   const image = new Qcow2Image(metadata, backing);
   if (extension !== undefined) await image.loadBitmaps();
   return image;
@@ -138,14 +140,21 @@ function refuseWriting({ fields }: Header, file: string): void {
       advice: `run "qemu-img check -r all" on it`,
     });
   }
-  if ((fields.incompatible_features & incompatible.dirty) !== 0n) {
-    throw invalid(
-      file,
-      "E_DIRTY",
-      "The image was not closed cleanly and its refcounts have to be repaired before it is written",
-      { field: "incompatible_features", advice: `run "qemu-img check -r all" on it` },
-    );
-  }
+}
+
+/** An image that was not closed cleanly: its refcounts cannot be relied on before they are repaired. */
+async function repairDirty(
+  metadata: WritableMetadata,
+  { onRepair }: FormatOpenOptions,
+): Promise<void> {
+  const { repair } = await import("./repair.ts");
+  const { problems, checkErrors } = await repair(metadata, { what: "all" });
+  for (const { message } of problems) onRepair?.(message);
+  if (checkErrors === 0) return;
+  throw invalid(metadata.storage.name, "E_DIRTY", "Could not repair dirty image", {
+    field: "incompatible_features",
+    advice: `look at what "check -r all" says of it`,
+  });
 }
 
 function writable(storage: Storage): WritableStorage {
