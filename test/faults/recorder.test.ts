@@ -60,6 +60,8 @@ class Scenario {
   readonly kept: Kept[] = [];
   /** Bitmaps that follow what is written. */
   tracking: string[] = [];
+  /** The image may be dirty. */
+  isLazy = false;
   private unflushed: Array<Pick<Promised, "at" | "bytes">> = [];
   disk!: Disk;
 
@@ -159,7 +161,7 @@ class Scenario {
 }
 
 /** Counts of what has been checked, for the log. */
-const totals = { prefixes: 0, reordered: 0, refused: 0, byQemu: 0, bitmaps: 0 };
+const totals = { prefixes: 0, reordered: 0, refused: 0, byQemu: 0, bitmaps: 0, dirty: 0 };
 
 /** A generator of numbers from 0 up to 1, the same in each run. */
 function random(seed: number): () => number {
@@ -235,9 +237,10 @@ interface CrashPoint {
 
 async function checkCrash(
   scenario: Scenario,
-  file: MemoryStorage,
+  crashed: MemoryStorage,
   point: CrashPoint,
 ): Promise<void> {
+  const file = await repairedIfDirty(scenario, crashed);
   let disk: Disk;
   try {
     disk = await openDisk(new JitterStorage(file, 0), scenario.options(false));
@@ -269,6 +272,19 @@ async function checkCrash(
   }
   await disk.close();
   await checkKept(scenario, file, point);
+}
+
+/** With lazy refcounts an image may be dirty: opening it for writing has to repair it. */
+async function repairedIfDirty(scenario: Scenario, file: MemoryStorage): Promise<MemoryStorage> {
+  const header = new Uint8Array(80);
+  await file.read(0, header);
+  const version = new DataView(header.buffer).getUint32(4);
+  if (!scenario.isLazy || version < 3 || (header[79]! & 1) === 0) return file;
+  const copy = file.clone("repaired");
+  const disk = await openDisk(new JitterStorage(copy, 0), scenario.options(true));
+  await disk.close();
+  totals.dirty++;
+  return copy;
 }
 
 /** Snapshots that had been made and not been deleted are there, with what they keep. */
@@ -315,7 +331,7 @@ let directory = "";
 
 /** The file as the real qemu-img sees it: clean, leaking, or refused as unfinished. */
 async function checkByQemu(scenario: Scenario, file: MemoryStorage): Promise<void> {
-  if (qemuImg === undefined) return;
+  if (qemuImg === undefined || scenario.isLazy) return;
   await writeFile(join(directory, "crashed"), file.toBytes());
   if (scenario.base !== undefined) {
     await writeFile(join(directory, "base"), scenario.base.toBytes());
@@ -585,6 +601,30 @@ const scenarios: Readonly<Record<string, () => Promise<Scenario>>> = {
     await scenario.disk.close();
     return scenario;
   },
+  async "lazy refcounts"() {
+    const values = { cluster_size: 4096, lazy_refcounts: true };
+    const scenario = new Scenario(await created(512 * KiB, values));
+    scenario.isLazy = true;
+    await scenario.open();
+    for (let i = 0; i < 20; i++) {
+      await scenario.write((i * 37 * 1000) % (400 * KiB), 500 + i * 400, 1 + i);
+      if (i % 3 === 2) await scenario.flush();
+      if (i % 5 === 4) await scenario.zero((i * 31 * 1000) % (400 * KiB), 9000, "zero");
+    }
+    await scenario.keep("one");
+    await scenario.write(100 * KiB, 50 * KiB, 99);
+    await scenario.flush();
+    await scenario.resize(600 * KiB);
+    await scenario.returnTo("one");
+    await scenario.forget("one");
+    await scenario.flush();
+    await scenario.disk.close();
+    await scenario.open();
+    await scenario.write(0, 200 * KiB, 50);
+    await scenario.flush();
+    await scenario.disk.close();
+    return scenario;
+  },
   async "L2 tables written early for lack of memory"() {
     const scenario = new Scenario(await created(1024 * KiB, { cluster_size: 512 }));
     await scenario.open(1);
@@ -604,10 +644,11 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await rm(directory, { recursive: true });
-  const { prefixes, reordered, refused, byQemu, bitmaps } = totals;
+  const { prefixes, reordered, refused, byQemu, bitmaps, dirty } = totals;
   process.stdout.write(
     `crash points: ${prefixes} prefixes and ${reordered} samples in between, ${refused} of them ` +
-      `refused as unfinished; ${byQemu} also looked at by qemu-img; ${bitmaps} bitmaps compared\n`,
+      `refused as unfinished; ${byQemu} also looked at by qemu-img; ${bitmaps} bitmaps compared; ` +
+      `${dirty} dirty and repaired\n`,
   );
 });
 

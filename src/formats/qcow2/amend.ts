@@ -44,8 +44,9 @@ export async function amend(
       await upgrade(image, metadata);
       onProgress?.({ done: 1, total: 1 });
     }
+    await metadata.writeBack.settle();
     await changeRefcountWidth(metadata, wanted.refcountOrder, onProgress);
-    await metadata.writeBack.flush(true);
+    await metadata.writeBack.settle();
     await rewriteHeader(metadata, wanted);
   });
   const { size = 0 } = wanted;
@@ -57,7 +58,8 @@ export async function amend(
     await writer.exclusively(async () => {
       await metadata.writeBack.flush(true);
       await expandZeroClusters(metadata, onProgress);
-      await metadata.writeBack.flush(true);
+      await metadata.writeBack.settle();
+      metadata.lazyRefcounts = false;
       await metadata.rewriteHeader({
         version: 2,
         compression_type: 0,

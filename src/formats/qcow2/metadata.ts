@@ -128,6 +128,8 @@ export class WritableMetadata extends Metadata {
   override readonly storage: WritableStorage;
   readonly allocator: Allocator;
   readonly writeBack: WriteBack;
+  /** Refcounts are brought to the storage at the end only, with the image marked dirty until then. */
+  lazyRefcounts: boolean;
   /**
    * What is in memory is not what is in the storage, because a change of everything at once broke off on
    * the way: nothing may be written any more.
@@ -140,12 +142,17 @@ export class WritableMetadata extends Metadata {
   constructor(
     metadata: Metadata,
     storage: WritableStorage,
-    options: { readonly headerIsLive: boolean; readonly barriers: boolean },
+    options: {
+      readonly headerIsLive: boolean;
+      readonly barriers: boolean;
+      readonly lazyRefcounts?: boolean;
+    },
   ) {
     super(storage, metadata.header, metadata.l1, metadata.options);
     this.storage = storage;
     this.startRefcounts(metadata.refcounts.tableOffset, metadata.refcounts.table);
     this.headerIsLive = options.headerIsLive;
+    this.lazyRefcounts = options.lazyRefcounts ?? false;
     this.writeBack = new WriteBack(storage, this, options.barriers);
     this.allocator = new Allocator(this.refcounts, storage.name, (table, offset) =>
       this.switchRefcountTable(table, offset),
@@ -160,6 +167,30 @@ export class WritableMetadata extends Metadata {
   /** Whether the image is still being made: nothing has been freed in it, so no cluster is stale. */
   get isNew(): boolean {
     return !this.headerIsLive;
+  }
+
+  /** Whether refcounts may wait: while an image is being made, nobody relies on them anyway. */
+  get isLazy(): boolean {
+    return this.lazyRefcounts && this.headerIsLive;
+  }
+
+  /** Whether the header in the storage says that refcounts cannot be relied on. */
+  get isDirty(): boolean {
+    return (this.header.fields.incompatible_features & incompatible.dirty) !== 0n;
+  }
+
+  /** Has the header say so, for good, before anything relies on it. */
+  async markDirty(): Promise<void> {
+    if (this.isDirty) return;
+    const { incompatible_features: features } = this.header.fields;
+    await this.updateHeader({ incompatible_features: features | incompatible.dirty });
+    await this.writeBack.barrier();
+  }
+
+  /** Refcounts are right again. */
+  async clearDirty(): Promise<void> {
+    const { incompatible_features: features } = this.header.fields;
+    await this.updateHeader({ incompatible_features: features & ~incompatible.dirty });
   }
 
   /** The real header has been written: from now on it is kept up to date, and writes are ordered. */

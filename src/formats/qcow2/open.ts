@@ -6,7 +6,7 @@ import type { FormatOpenOptions, RuntimeOptions } from "../format.ts";
 import type { BitmapState } from "./bitmap-extension.ts";
 import { ExtensionType } from "./extensions.ts";
 import { openDataFile } from "./data-file.ts";
-import { autoclear, incompatible } from "./features.ts";
+import { autoclear, compatible, incompatible } from "./features.ts";
 import {
   backingFormat,
   decodeHeader,
@@ -18,6 +18,7 @@ import {
 import { Qcow2Image } from "./image.ts";
 import { invalid } from "./invalid.ts";
 import { Metadata, WritableMetadata } from "./metadata.ts";
+import type { Qcow2RuntimeOptions } from "./runtime-options.ts";
 import type { SnapshotTable } from "./snapshot-table.ts";
 
 /**
@@ -28,7 +29,8 @@ export async function open(storage: Storage, options: FormatOpenOptions): Promis
   const header = decodeHeader(await firstCluster(storage), storage.name);
   refuseUnsupported(header, storage.name);
   if (options.writable && options.repair !== true) refuseWriting(header, storage.name);
-  const l2Budget = (await l2CacheSize(options.runtime, header, storage.name)) ?? options.cacheSize;
+  const runtime = await runtimeOptions(options.runtime, header, storage.name);
+  const l2Budget = runtime?.l2CacheSize ?? options.cacheSize;
   const snapshots = await snapshotsOf(storage, header);
   const dataFile = await openDataFile(header, storage.name, options.openDataFile);
   if (options.writable && dataFile !== undefined) writable(dataFile.storage);
@@ -53,6 +55,7 @@ export async function open(storage: Storage, options: FormatOpenOptions): Promis
   const metadata = new WritableMetadata(loaded, writable(storage), {
     headerIsLive: true,
     barriers: options.barriers ?? true,
+    lazyRefcounts: options.repair !== true && (runtime?.lazyRefcounts ?? isLazy(header)),
   });
   // What the others vouch for is not kept up to date here (specification, "autoclear_features").
   const known = autoclear.bitmaps | (dataFile === undefined ? 0n : autoclear.rawData);
@@ -90,15 +93,18 @@ async function dropBitmaps(metadata: WritableMetadata): Promise<void> {
   await metadata.replaceExtensions(extensions.filter(({ type }) => type !== ExtensionType.bitmaps));
 }
 
-/** What the user's options say about the memory for tables; reading them is loaded when needed. */
-async function l2CacheSize(
+const isLazy = ({ fields }: Header): boolean =>
+  (fields.compatible_features & compatible.lazyRefcounts) !== 0n;
+
+/** What the user's options for this opening say; reading them is loaded when needed. */
+async function runtimeOptions(
   runtime: RuntimeOptions = {},
   header: Header,
   file: string,
-): Promise<number | undefined> {
+): Promise<Qcow2RuntimeOptions | undefined> {
   if (Object.keys(runtime).length === 0) return undefined;
   const { readRuntimeOptions } = await import("./runtime-options.ts");
-  return readRuntimeOptions(runtime, header, file).l2CacheSize;
+  return readRuntimeOptions(runtime, header, file);
 }
 
 /**

@@ -7,6 +7,8 @@ import type { Header } from "./header.ts";
 export interface Qcow2RuntimeOptions {
   /** Bytes of L2 tables kept in memory; undefined where nothing is said. */
   readonly l2CacheSize: number | undefined;
+  /** Whether refcounts may wait; undefined for what the image says. */
+  readonly lazyRefcounts: boolean | undefined;
 }
 
 const checks = ["none", "constant", "cached", "all"];
@@ -26,7 +28,10 @@ export function readRuntimeOptions(
   checkEntrySize(options, 2 ** header.fields.cluster_bits, file);
   checkBehaviour(options, header, file);
   checkEncryption(options, header, file);
-  return { l2CacheSize };
+  const lazy = options["lazy-refcounts"];
+  const lazyRefcounts =
+    lazy === undefined ? undefined : runtimeBoolean(file, "lazy-refcounts", lazy);
+  return { l2CacheSize, lazyRefcounts };
 }
 
 function readCacheSizes(options: RuntimeOptions, file: string): number | undefined {

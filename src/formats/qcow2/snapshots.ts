@@ -156,7 +156,7 @@ export class Qcow2Snapshots implements Snapshots {
     const { l1, diskSize } = metadata;
     const snapshots: Snapshot[] = [];
     for (const entry of metadata.snapshots.entries) snapshots.push({ ...entry, hasSize: true });
-    await metadata.writeBack.flush(true);
+    await metadata.writeBack.settle();
     await this.switch(metadata, {
       snapshots,
       l1: new L1Table(l1.offset, l1.bytes.slice()),
@@ -177,7 +177,7 @@ export class Qcow2Snapshots implements Snapshots {
       metadata.frozen = true;
       try {
         await around.leases.drain();
-        await metadata.writeBack.flush(true);
+        await metadata.writeBack.settle();
         await task(metadata);
       } finally {
         metadata.frozen = false;
@@ -216,7 +216,7 @@ export class Qcow2Snapshots implements Snapshots {
         const offset = await allocator.allocate(divideUp(bytes.length, geometry.clusterSize));
         fresh.push({ offset, length: bytes.length });
         table = { entries: change.snapshots, offset, size: bytes.length };
-        await writeBack.flush(false);
+        await writeBack.settle();
         await write?.();
         if (bytes.length > 0) await storage.write(offset, bytes);
         await writeBack.barrier();

@@ -17,6 +17,10 @@ import type { Table } from "./tables.ts";
  *    the storage may still point to is reused.
  *
  * What is lost in a crash is a leak at worst.
+ *
+ * With lazy refcounts (specification, "Host cluster management") the counts of step 1 wait for the end of
+ * the session: before the first entry that relies on them, the image is marked dirty, and the mark goes when
+ * they have been written. A crash leaves an image whose refcounts have to be repaired.
  */
 export class WriteBack {
   private readonly storage: WritableStorage;
@@ -59,8 +63,9 @@ export class WriteBack {
   /** Runs steps 1 to 4. `durable`: end with everything on stable storage. */
   async flush(durable: boolean): Promise<void> {
     if (this.metadata.abandoned) throw this.broken();
-    await this.writeCounts();
-    const { l1, l2 } = this.metadata;
+    const { l1, l2, refcounts, isLazy } = this.metadata;
+    if (!isLazy) await this.writeCounts();
+    else if (refcounts.blocks.dirty.size > 0) await this.metadata.markDirty();
     for (const table of ordered(l2.dirty)) if (table.fresh) await this.write(table, l2);
     if (l2.dirty.size > 0 || l1.dirtyEntries.size > 0) {
       await this.barrier();
@@ -84,9 +89,21 @@ export class WriteBack {
     if (this.metadata.abandoned) return;
     await this.flush(durable);
     const { blocks, dirtyEntries } = this.metadata.refcounts;
-    if (blocks.dirty.size === 0 && dirtyEntries.size === 0) return;
+    if (blocks.dirty.size === 0 && dirtyEntries.size === 0 && !this.metadata.isDirty) return;
     await this.writeCounts();
+    if (this.metadata.isDirty) {
+      await this.barrier();
+      await this.metadata.clearDirty();
+    }
     if (durable) await this.sync();
+  }
+
+  /** As {@link WriteBack.flush}, and all counts are as they are here, lazy or not. */
+  async settle(): Promise<void> {
+    await this.flush(true);
+    if (this.metadata.refcounts.blocks.dirty.size === 0) return;
+    await this.writeCounts();
+    await this.sync();
   }
 
   /** Writes all refcount blocks, whether or not something points to them. */
