@@ -33,10 +33,12 @@ export const errorCodes = {
   E_SAME_FILE: "Source and target are the same file.",
   E_SNAPSHOT_NOT_FOUND: "The image has no internal snapshot of that id or name.",
   E_TRUNCATED: "The image file is shorter than its own tables say.",
+  E_SECRET: "A secret that an encrypted image needs is missing, or cannot be had.",
   E_UNFINISHED: "The image was still being written when its writer ended.",
   E_UNKNOWN_FORMAT: "The format is not known.",
   E_UNSUPPORTED: "The request is understood but this format, host or version cannot do it.",
   E_UNSUPPORTED_FEATURE: "The image uses a format feature that is not supported.",
+  E_WRONG_KEY: "The secret does not fit the encrypted image.",
 } as const satisfies Record<string, string>;
 
 /** One of the stable codes of {@link errorCodes}. */

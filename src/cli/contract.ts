@@ -3,6 +3,7 @@
  */
 import type * as commands from "../commands/index.ts";
 import type { CommandContext } from "../commands/index.ts";
+import type { SecretReader } from "./secrets.ts";
 import type * as laboratory from "../lab/index.ts";
 import type { FormatOptionValues } from "../formats/index.ts";
 
@@ -112,6 +113,8 @@ export interface Services {
   laboratory(): Promise<Pick<typeof laboratory, "lab" | "milliseconds">>;
   /** The words about what images take. */
   usageWords(): Promise<Pick<typeof commands, "explainUsage" | "explainVolumes" | "percent">>;
+  /** What secrets of encrypted images take. */
+  secretReader(): Promise<SecretReader>;
   /** What cannot be done on this system, and why: a sentence each. */
   missing(): Promise<readonly string[]>;
   /** Where names become storages, and the codecs. */

@@ -15,33 +15,13 @@ const sizeOption: FormatOptionDescription = {
   summary: "Virtual disk size",
 };
 
-/**
- * Options of QEMU's that belong to features which are not there yet. Their values are read, so that
- * switching one off is accepted as in QEMU and the format can refuse the rest by name; help does
- * not list them.
- */
-const laterOptions: Readonly<Record<string, Readonly<Record<string, OptionType>>>> = {
-  qcow2: {
-    encryption: "boolean",
-    extended_l2: "boolean",
-    "encrypt.format": "string",
-    "encrypt.key-secret": "string",
-    "encrypt.cipher-alg": "string",
-    "encrypt.cipher-mode": "string",
-    "encrypt.hash-alg": "string",
-    "encrypt.iter-time": "number",
-    "encrypt.ivgen-alg": "string",
-    "encrypt.ivgen-hash-alg": "string",
-  },
-};
-
 /** What the registered formats answer to the command line. */
 export const formatServices: FormatServices = {
   names: formats.map((format) => format.name).toSorted(),
   isWritable: (name) => formats.some((format) => format.name === name && "create" in format),
   describe,
   parse(format, pairs) {
-    const types = new Map<string, OptionType>(Object.entries(laterOptions[format] ?? {}));
+    const types = new Map<string, OptionType>();
     for (const { name, type } of describe(format, true)) types.set(name, type);
     return readValues(pairs, types, format);
   },
@@ -108,10 +88,11 @@ function describe(name: string, includeFile: boolean): FormatOptionDescription[]
   const add = (option: FormatOptionDescription): void => {
     if (!found.has(option.name)) found.set(option.name, option);
   };
-  if (name !== "raw") for (const option of backingOptions) add(option);
-  for (const format of formats) {
-    for (const option of format.createOptions ?? []) {
-      const isWanted = option.file === true ? includeFile : format.name === name;
+  const format = formats.find((known) => known.name === name);
+  if (format?.hasBacking === true) for (const option of backingOptions) add(option);
+  for (const other of formats) {
+    for (const option of other.createOptions ?? []) {
+      const isWanted = option.file === true ? includeFile : other.name === name;
       const { name: called, type, help: summary, newer = false } = option;
       if (isWanted) add({ name: called, type, summary, newer });
     }

@@ -10,6 +10,10 @@ export const services: Services = {
     const { fileProvider, nodeCodecs } = await import("../host/index.ts");
     return { provider: fileProvider({ onWarning, dataFilesFrom }), codecs: nodeCodecs };
   },
+  async secretReader() {
+    const { nodeSecretReader } = await import("../host/index.ts");
+    return nodeSecretReader;
+  },
   async missing() {
     const { missingCapabilities } = await import("../host/index.ts");
     return missingCapabilities();

@@ -2,6 +2,7 @@ import type { CommandContext, Progress, Services } from "./contract.ts";
 import type { Environment } from "./environment.ts";
 import { escapeControls } from "./escape.ts";
 import type { UserObject } from "./objects.ts";
+import { secretsOf } from "./secrets.ts";
 import { endLine } from "./report.ts";
 import type { Parsed } from "./parse.ts";
 import {
@@ -100,6 +101,7 @@ export function createSession(
       return {
         provider,
         codecs,
+        secrets: secretsOf(session.objects, () => services.secretReader()),
         signal,
         onProgress,
         onWarning: session.warn,

@@ -1,3 +1,5 @@
+import type { Crypto } from "./crypto.ts";
+
 /** The compression types that qcow2 knows (specification, "compression_type"). */
 export type CompressionType = "zlib" | "zstd";
 
@@ -27,4 +29,6 @@ export interface Codec {
  */
 export interface Codecs {
   load(type: CompressionType): Promise<Codec>;
+  /** What encrypted images need. Absent: they cannot be used. */
+  crypto?(): Promise<Crypto>;
 }

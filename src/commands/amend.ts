@@ -13,6 +13,8 @@ export interface AmendCommandOptions {
   readonly values: FormatOptionValues | ((format: string) => FormatOptionValues);
   /** `size` may make the disk smaller, which deletes what is behind its new end; default false. */
   readonly shrink?: boolean | undefined;
+  /** Allow what may make the image unusable, such as erasing its last key; default false. */
+  readonly force?: boolean | undefined;
   /** Write past the host's page cache. */
   readonly direct?: boolean | undefined;
   /** Guest data and metadata reach stable storage in order; default true. */
@@ -59,6 +61,7 @@ export async function amend(
     context.onProgress?.({ done: 0, total: 1 });
     await image.amend({
       values,
+      force: options.force ?? false,
       resize: (wanted) => disk.resize(wanted),
       onProgress: context.onProgress,
     });

@@ -1,4 +1,5 @@
 import type { Codecs } from "../codec/index.ts";
+import type { Secrets } from "../formats/index.ts";
 import type { StorageProvider } from "../storage/index.ts";
 
 /** How far a long operation has come. */
@@ -16,6 +17,8 @@ export interface CommandContext {
   /** Where names become storages. */
   readonly provider: StorageProvider;
   readonly codecs: Codecs;
+  /** Gives the secrets of encrypted images, by their names. */
+  readonly secrets?: Secrets | undefined;
   /** Cancels the command; it rejects with `E_ABORTED` and removes what it made. */
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;

@@ -2,7 +2,12 @@ import type { BackingReference, SnapshotReference } from "../disk/index.ts";
 import { Disk } from "../disk/index.ts";
 import { concatenate, copy, salvaging, type CopySource } from "../copy/index.ts";
 import { PlatterError } from "../errors.ts";
-import { formatNamed, type Format, type FormatOptionValues } from "../formats/index.ts";
+import {
+  encryptionServices,
+  formatNamed,
+  type Format,
+  type FormatOptionValues,
+} from "../formats/index.ts";
 import type { CommandContext } from "./context.ts";
 import type { BitmapCopy } from "./convert-bitmaps.ts";
 import { createFiles } from "./new-files.ts";
@@ -145,12 +150,13 @@ async function fillNew(
   );
   let behind: Disk | undefined;
   try {
-    const made = await inQemuWords(`${target}: error while converting ${format.name}: `, () =>
+    const made = await inQemuWords(`${target}: error while converting ${format.name}: `, async () =>
       format.create!(created.storage, {
         size: source.size,
         backing,
         values: targetOptions,
         dataStorage: created.dataStorage,
+        encryption: await encryptionServices(context),
       }),
     );
     if (backing !== undefined) {

@@ -1,7 +1,12 @@
 import { alignUp } from "../bytes/index.ts";
 import type { BackingReference } from "../disk/index.ts";
 import { PlatterError } from "../errors.ts";
-import { formatNamed, type Format, type FormatOptionValues } from "../formats/index.ts";
+import {
+  encryptionServices,
+  formatNamed,
+  type Format,
+  type FormatOptionValues,
+} from "../formats/index.ts";
 import type { CommandContext } from "./context.ts";
 import { createFiles } from "./new-files.ts";
 import { inQemuWords } from "./new-image.ts";
@@ -40,7 +45,8 @@ export async function create(
 ): Promise<CreateResult> {
   const { name, backing, formatOptions = {} } = options;
   const format = creatable(formatNamed(options.format, "create"), name);
-  if (backing !== undefined && format.name === "raw") throw backingUnsupported(format.name, name);
+  if (backing !== undefined && format.hasBacking !== true)
+    throw backingUnsupported(format.name, name);
   if (backing?.name === name) {
     throw new PlatterError("E_SAME_FILE", `${name}: an image cannot be its own backing file`, {
       file: name,
@@ -57,12 +63,13 @@ export async function create(
     createFiles(name, format, formatOptions, context),
   );
   try {
-    const made = await inQemuWords(`${name}: `, () =>
+    const made = await inQemuWords(`${name}: `, async () =>
       format.create!(created.storage, {
         size: alignUp(size, 512),
         backing,
         values: formatOptions,
         dataStorage: created.dataStorage,
+        encryption: await encryptionServices(context),
       }),
     );
     await made.finish({ durable: false });

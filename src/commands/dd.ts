@@ -1,7 +1,7 @@
 import { alignUp } from "../bytes/index.ts";
 import { Disk } from "../disk/index.ts";
 import { PlatterError, throwIfAborted } from "../errors.ts";
-import { formatNamed, type Format } from "../formats/index.ts";
+import { encryptionServices, formatNamed, type Format } from "../formats/index.ts";
 import type { CommandContext } from "./context.ts";
 import { createStorageOptions, discardQuietly, inQemuWords } from "./new-image.ts";
 import { openImage } from "./open.ts";
@@ -97,7 +97,10 @@ async function fillNew(
     context.provider.create(target, createStorageOptions(format, {})),
   );
   try {
-    const made = await inQemuWords(creating, () => format.create!(created.storage, { size }));
+    const encryption = await encryptionServices(context);
+    const made = await inQemuWords(creating, () =>
+      format.create!(created.storage, { size, encryption }),
+    );
     const disk = new Disk(made.image, undefined, context.codecs);
     await copyBlocks(job, disk, context);
     await made.finish({ durable: false });

@@ -36,6 +36,8 @@ export interface ImageInfo {
   readonly backingFormat: string | undefined;
   /** Facts that only this format has, under QEMU's names and in its order. */
   readonly formatSpecific: Readonly<Record<string, unknown>> | undefined;
+  /** Guest data is encrypted. */
+  readonly encrypted: boolean;
   /** Its internal snapshots. */
   readonly snapshots: readonly SnapshotInfo[];
 }
@@ -123,6 +125,7 @@ async function describeImage(
       fullBackingFilename: backing && provider.resolve(backing.name, base),
       backingFormat: backing?.format,
       formatSpecific: image.details,
+      encrypted: image.isEncrypted ?? false,
       snapshots: image.snapshotList ?? [],
     },
   };

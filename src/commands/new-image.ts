@@ -9,8 +9,8 @@ export function createStorageOptions(
 ): CreateStorageOptions {
   const hint = values["extent_size_hint"];
   return {
-    // A raw file has no header that could say that it is unfinished.
-    staged: format.name === "raw",
+    // These have no header that could say that they are unfinished.
+    staged: format.name === "raw" || format.name === "luks",
     ...(values["nocow"] === true && { nocow: true }),
     ...(typeof hint === "number" && { extentSizeHint: hint }),
   };

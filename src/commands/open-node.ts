@@ -388,6 +388,7 @@ async function openLayer(
     format: format.name,
     writable: mode.writable,
     codecs,
+    secrets: context.secrets,
     signal,
     runtime,
     above,

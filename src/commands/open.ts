@@ -65,6 +65,7 @@ export async function openImage(options: OpenImageOptions, context: CommandConte
       writable,
       format,
       codecs,
+      secrets: context.secrets,
       signal,
       ...(barriers !== undefined && { barriers }),
       alone,
@@ -109,6 +110,7 @@ export async function openBehind(
   return openDisk(opened, {
     format: backing.format,
     codecs,
+    secrets: context.secrets,
     signal,
     references: (reference, image, above) => openReference(reference, image, above, mode, context),
   });

@@ -11,6 +11,7 @@ import type { Codec, Codecs } from "../codec/index.ts";
 import { PlatterError } from "../errors.ts";
 import type { Storage } from "../storage/index.ts";
 import type { Image, Preallocation, ResizeOptions } from "./image.ts";
+import { EncryptedData } from "./encrypted-data.ts";
 import { Kind, Runs } from "./mapping.ts";
 import { ClusterCache } from "./cluster-cache.ts";
 import { extents, type Extent, type ExtentOptions } from "./extents.ts";
@@ -36,6 +37,8 @@ export class Disk {
   private readonly codecs: Codecs | undefined;
   private codec: Codec | undefined;
   private readonly unpacked: ClusterCache;
+  /** Where guest data is, if it is encrypted there. */
+  private readonly encrypted: EncryptedData | undefined;
   private closed = false;
 
   /** `codecs` are needed if the image has compressed clusters. Takes charge of image and backing. */
@@ -44,6 +47,7 @@ export class Disk {
     this.backing = backing;
     this.codecs = codecs;
     this.unpacked = new ClusterCache(image.clusterSize);
+    this.encrypted = image.cipher && new EncryptedData(this.dataStorage, image.cipher);
   }
 
   /** Size in bytes. */
@@ -80,7 +84,6 @@ export class Disk {
 
   /** As {@link Disk.write}, of a range that is known to be inside the disk. */
   private async writeRange(at: GuestOffset, from: Uint8Array): Promise<void> {
-    const storage = this.dataStorage;
     const runs = new Runs(1);
     const end = guest(at + from.length);
     let position = at;
@@ -91,7 +94,8 @@ export class Disk {
         await this.mapSome(position, end, runs);
         if (runs.kind[0] === Kind.data && runs.inPlace[0] === 1) {
           const length = Math.min(runs.length[0]!, end - position);
-          await storage.write!(runs.host[0]!, from.subarray(position - at, position - at + length));
+          const piece = from.subarray(position - at, position - at + length);
+          await this.writeData(runs.hostOf(0, position), position, piece);
           position = advance(position, length);
           continue;
         }
@@ -117,6 +121,13 @@ export class Disk {
         "E_UNSUPPORTED",
         `${this.name}: ${this.image.format} cannot store ${from.length} bytes at ${at} compressed`,
         { file: this.name, offset: at, qemu: "Compression not supported for this file format" },
+      );
+    }
+    if (this.encrypted !== undefined) {
+      throw new PlatterError(
+        "E_UNSUPPORTED",
+        `${this.name}: the image is encrypted, and what is encrypted cannot be compressed`,
+        { file: this.name, qemu: "Operation not supported" },
       );
     }
     const codec = await this.loadCodec(at);
@@ -371,7 +382,7 @@ export class Disk {
   ): Promise<void> {
     switch (runs.kind[i]) {
       case Kind.data:
-        return this.readData(runs.hostOf(i, start), into);
+        return this.readData(runs.hostOf(i, start), start, into);
       case Kind.compressed: {
         const place = runs.hostOf(i, runs.guestAt(i));
         const cluster = await this.unpack(place, runs.hostLength[i]!);
@@ -388,9 +399,17 @@ export class Disk {
     }
   }
 
-  private async readData(host: HostOffset, into: Uint8Array): Promise<void> {
-    const count = await this.dataStorage.read(host, into);
+  private async readData(host: HostOffset, at: GuestOffset, into: Uint8Array): Promise<void> {
+    const count =
+      this.encrypted === undefined
+        ? await this.dataStorage.read(host, into)
+        : await this.encrypted.read(host, at, into);
     if (count < into.length) throw this.truncated(host, into.length, count);
+  }
+
+  private async writeData(host: HostOffset, at: GuestOffset, from: Uint8Array): Promise<void> {
+    if (this.encrypted !== undefined) return this.encrypted.write(host, at, from);
+    return this.dataStorage.write!(host, from);
   }
 
   /** The contents of the compressed cluster at `host`. */
@@ -435,16 +454,16 @@ export class Disk {
     end: GuestOffset,
     from: Uint8Array,
   ): Promise<GuestOffset> {
-    const storage = this.dataStorage;
     const { writer } = this.image;
     const change = await writer!.ensure(at, end);
     try {
       for (const edge of change.edges) {
         const old = new Uint8Array(edge.end - edge.start);
         await this.readRange(edge.start, old);
-        await storage.write!(change.host + (edge.start - change.start), old);
+        const place = advance(change.host, edge.start - change.start);
+        await this.writeData(place, edge.start, old);
       }
-      await storage.write!(change.host, from.subarray(0, change.end - at));
+      await this.writeData(change.host, change.start, from.subarray(0, change.end - at));
     } catch (error) {
       await change.abort();
       throw error;

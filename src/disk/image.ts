@@ -3,6 +3,7 @@ import type { CompressionType } from "../codec/index.ts";
 import type { Storage } from "../storage/index.ts";
 import type { AmendOptions } from "./amend.ts";
 import type { Bitmaps } from "./bitmaps.ts";
+import type { SectorCipher } from "./cipher.ts";
 import type { CheckImageOptions, CheckReport, RepairImageOptions, RepairReport } from "./check.ts";
 import type { Layout, LayoutOptions } from "./layout.ts";
 import type { Mapping } from "./mapping.ts";
@@ -41,6 +42,10 @@ export interface Image extends Mapping {
    * with the disk.
    */
   readonly dataStorage?: Storage | undefined;
+  /** Whether guest data is encrypted, be it that it can be decrypted now or not. */
+  readonly isEncrypted?: boolean;
+  /** How guest data is encrypted; compressed clusters are not. */
+  readonly cipher?: SectorCipher | undefined;
   /** Size of the guest's disk in bytes. */
   readonly size: number;
   /** The unit in which the format allocates, in bytes; 1 where it does not allocate. */

@@ -8,6 +8,8 @@ export type {
   RepairImageOptions,
   RepairReport,
 } from "./check.ts";
+export type { SectorCipher } from "./cipher.ts";
+export { cipherSector } from "./cipher.ts";
 export { detectPreallocation } from "./detect-preallocation.ts";
 export type { DetectedPreallocation } from "./detect-preallocation.ts";
 export { Disk } from "./disk.ts";

@@ -1,3 +1,4 @@
+import type { Crypto } from "../codec/index.ts";
 import type { BackingReference, Image, SnapshotReference } from "../disk/index.ts";
 import type { Storage, WritableStorage } from "../storage/index.ts";
 import type { Measurement, MeasureOptions } from "./measure.ts";
@@ -21,6 +22,8 @@ export interface Format {
   open(storage: Storage, options: FormatOpenOptions): Promise<Image>;
   /** Names of what {@link FormatOpenOptions.runtime} may hold; one with a dot at its end is a group. */
   readonly runtimeOptions?: readonly string[];
+  /** Images can have another image behind them. */
+  readonly hasBacking?: boolean;
   /** What can be said when creating an image, in QEMU's order. Absent: the format only reads. */
   readonly createOptions?: readonly FormatOption[];
   /** What can be changed about an image with `qemu-img amend -o`. Absent: nothing. */
@@ -37,6 +40,15 @@ export interface Format {
    * stay; otherwise it is made. Absent: the format has no such thing.
    */
   newDataFile?(values: FormatOptionValues): { name: string; keep: boolean } | undefined;
+}
+
+/** Gives the secret of that name. Throws `E_SECRET` when there is none. */
+export type Secrets = (id: string) => Promise<Uint8Array>;
+
+/** What encrypted images need. */
+export interface EncryptionServices {
+  readonly crypto: Crypto;
+  readonly secrets: Secrets;
 }
 
 /** How a format opens an image. */
@@ -57,6 +69,8 @@ export interface FormatOpenOptions {
   readonly cacheSize?: number;
   /** Receives sentences that the user should see but that are not errors, in QEMU's words. */
   readonly onWarning?: ((message: string) => void) | undefined;
+  /** What encrypted images need, and where their secrets come from. Absent: they do not open. */
+  readonly encryption?: EncryptionServices | undefined;
   /** Show what this internal snapshot keeps instead of the present state. For reading only. */
   readonly snapshot?: SnapshotReference | undefined;
   /** What the user says about this image beyond what is in it. */
@@ -106,6 +120,8 @@ export interface FormatCreateOptions {
   readonly backing?: BackingReference | undefined;
   /** Values for {@link Format.createOptions}; absent ones take their defaults. */
   readonly values?: FormatOptionValues;
+  /** What is needed to make an encrypted image. */
+  readonly encryption?: EncryptionServices | undefined;
   /** The file for guest data that `values` name, empty or to be kept, where they name one. */
   readonly dataStorage?: WritableStorage | undefined;
 }

@@ -6,9 +6,10 @@ export type {
   FormatOptionValues,
   NewImage,
   RuntimeOptions,
+  Secrets,
 } from "./format.ts";
 export type { Measurement, MeasureOptions, StoredRange } from "./measure.ts";
-export { openDisk } from "./open.ts";
+export { encryptionServices, openDisk } from "./open.ts";
 export type { DiskOptions, ReferenceResolver } from "./open.ts";
 export { Qcow2Image, qcow2 } from "./qcow2/index.ts";
 export { raw } from "./raw/index.ts";

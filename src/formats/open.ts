@@ -8,7 +8,7 @@ import {
 } from "../disk/index.ts";
 import { PlatterError, throwIfAborted } from "../errors.ts";
 import type { LockMode, Storage } from "../storage/index.ts";
-import type { Format, RuntimeOptions } from "./format.ts";
+import type { EncryptionServices, Format, RuntimeOptions, Secrets } from "./format.ts";
 import { formatNamed, formats, probe } from "./registry.ts";
 
 /**
@@ -50,6 +50,8 @@ export interface DiskOptions {
    */
   readonly lock?: (format: string) => LockMode;
   readonly codecs?: Codecs;
+  /** Where the secrets of encrypted images come from, by their names. */
+  readonly secrets?: Secrets | undefined;
   /** The formats to choose from; default those that come with Platter. */
   readonly formats?: readonly Format[];
   /** See the format's open options. */
@@ -74,6 +76,15 @@ export interface DiskOptions {
 }
 
 const defaultDepth = 200;
+
+/** What encrypted images need, as far as it is at hand. */
+export async function encryptionServices({
+  codecs,
+  secrets,
+}: Pick<DiskOptions, "codecs" | "secrets">): Promise<EncryptionServices | undefined> {
+  const crypto = secrets && (await codecs?.crypto?.());
+  return crypto && { crypto, secrets };
+}
 
 /**
  * Opens the image in `storage` and, as far as the policy allows, everything behind it. Takes charge
@@ -115,6 +126,7 @@ async function openLayer(
       ...(options.inspect !== undefined && { inspect: options.inspect }),
       runtime: options.runtime,
       repair: options.repair,
+      encryption: await encryptionServices(options),
       onRepair: options.onRepair,
       snapshot: options.snapshot,
       ...(options.references !== "ignore" && {

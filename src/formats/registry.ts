@@ -1,11 +1,12 @@
 import { PlatterError } from "../errors.ts";
 import type { Storage } from "../storage/index.ts";
 import type { Format } from "./format.ts";
+import { luks } from "./luks/index.ts";
 import { qcow2 } from "./qcow2/index.ts";
 import { raw } from "./raw/index.ts";
 
 /** The formats that come with Platter. */
-export const formats: readonly Format[] = [qcow2, raw];
+export const formats: readonly Format[] = [luks, qcow2, raw];
 
 /** Bytes that formats get to see when they probe. */
 const probeBytes = 2048;

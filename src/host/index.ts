@@ -2,5 +2,6 @@ export { missingCapabilities } from "./capabilities.ts";
 export { FileStorage } from "./file.ts";
 export { systemLibc } from "./libc.ts";
 export { fileProvider } from "./provider.ts";
+export { nodeSecretReader } from "./secrets.ts";
 export type { FileProviderOptions } from "./provider.ts";
 export { nodeCodecs } from "./zlib.ts";

@@ -103,6 +103,7 @@ const zstdCodec: Codec = {
 
 /** The codecs of `node:zlib`. Both are there at once. */
 export const nodeCodecs: Codecs = {
+  crypto: async () => (await import("./crypto.ts")).nodeCrypto,
   load: (type) => {
     switch (type) {
       case "zlib":

@@ -28,6 +28,7 @@ const image: ImageInfo = {
   fullBackingFilename: "dir/evil\x1b[2J\nname",
   backingFormat: "raw",
   snapshots: [],
+  encrypted: false,
   formatSpecific: { compat: "1.1", "lazy-refcounts": false },
 };
 

@@ -155,6 +155,7 @@ export function fakeServices(commands: Partial<Commands>): Services {
     command: async (name) => all[name],
     formats: async () => fakeFormats,
     missing: async () => [],
+    secretReader: unexpected,
     laboratory: unexpected,
     usageWords: () => import("../../src/commands/index.ts"),
     surroundings: async () => surroundings,

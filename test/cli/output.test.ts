@@ -111,6 +111,7 @@ const info: Commands["info"] = async ({ name, backingChain }) =>
     clusterSize: optional(json["cluster-size"]),
     dirty: json["dirty-flag"] === true,
     snapshots: [],
+    encrypted: false,
     backingFilename: text(json["backing-filename"]),
     fullBackingFilename: text(json["full-backing-filename"]),
     backingFormat: text(json["backing-filename-format"]),

@@ -95,6 +95,7 @@ async function run(parsed: Parsed, session: Session): Promise<number> {
         ...formatArgument(parsed),
         imageOpts: parsed.has("imageOpts"),
         values: (format) => formats.parseAmend(format, pairs),
+        force: parsed.has("force"),
         shrink: session.face === "qemu",
         barriers: !cache.unsafe,
         direct: cache.direct,

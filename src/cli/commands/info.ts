@@ -85,6 +85,7 @@ function toJson(image: ImageInfo): JsonValue {
     "full-backing-filename": image.fullBackingFilename,
     "backing-filename-format": image.backingFormat,
     "dirty-flag": image.dirty,
+    ...(image.encrypted && { encrypted: true }),
     ...(image.snapshots.length > 0 && { snapshots: image.snapshots.map(snapshotJson) }),
     "format-specific":
       image.formatSpecific === undefined
@@ -118,6 +119,7 @@ function qemuText(image: ImageInfo, session: Session): string {
     `virtual size: ${formatExactSize(image.virtualSize)}`,
     `disk size: ${image.allocatedSize === undefined ? "unavailable" : formatSize(image.allocatedSize)}`,
   ];
+  if (image.encrypted) lines.push("encrypted: yes");
   if (image.clusterSize !== undefined) lines.push(`cluster_size: ${image.clusterSize}`);
   if (image.dirty) lines.push("cleanly shut down: no");
   if (image.backingFilename !== undefined) {

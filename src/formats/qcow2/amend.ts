@@ -29,7 +29,7 @@ interface Wanted {
  */
 export async function amend(
   image: Qcow2Image,
-  { values, resize, onProgress }: AmendOptions,
+  { values, resize, onProgress, force = false }: AmendOptions,
 ): Promise<void> {
   const { metadata, writer } = image;
   const file = image.storage.name;
@@ -42,6 +42,10 @@ export async function amend(
   await writer.exclusively(async () => {
     if (wanted.version > oldVersion) {
       await upgrade(image, metadata);
+      onProgress?.({ done: 1, total: 1 });
+    }
+    if (Object.keys(values).some((name) => name.startsWith("encrypt."))) {
+      await metadata.encryption?.amend?.(values, force);
       onProgress?.({ done: 1, total: 1 });
     }
     await metadata.writeBack.settle();
@@ -86,8 +90,12 @@ async function check(metadata: WritableMetadata, values: AmendOptions["values"])
     if (!amendOptions.some((option) => option.name === name)) {
       throw refuse(name, `Invalid parameter '${name}'`);
     }
-    if (name.startsWith("encrypt.")) {
-      throw refuse(name, "Can't amend encryption options - encryption not present");
+    if (name.startsWith("encrypt.") && metadata.encryption?.amend === undefined) {
+      const qemu =
+        metadata.encryption === undefined
+          ? "Can't amend encryption options - encryption not present"
+          : "Only LUKS encryption options can be amended for qcow2 with encryption";
+      throw refuse(name, qemu);
     }
   }
   const version = wantedVersion(values["compat"], fields.version, refuse);

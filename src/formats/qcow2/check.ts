@@ -103,6 +103,10 @@ export class Checker {
     this.refer(0, geometry.clusterSize);
     await this.countL1Table(l1);
     await this.countSnapshots();
+    const { encryption } = this.metadata;
+    if (encryption?.place !== undefined) {
+      this.refer(encryption.place.offset, encryption.place.length);
+    }
     if (this.metadata.header.extensions.some(({ type }) => type === ExtensionType.bitmaps)) {
       const { countBitmaps } = await import("./bitmap-check.ts");
       await countBitmaps(this.metadata, (offset, length) => this.refer(offset, length));

@@ -4,6 +4,7 @@ import { PlatterError } from "../../errors.ts";
 import type { WritableStorage } from "../../storage/index.ts";
 import type { FormatCreateOptions, NewImage } from "../format.ts";
 import type { DataFile } from "./data-file.ts";
+import type { NewEncryption } from "./encryption.ts";
 import { ExtensionType, type Extension } from "./extensions.ts";
 import { autoclear, compatible, incompatible } from "./features.ts";
 import { entrySize, maxL1Bytes, type Geometry } from "./geometry.ts";
@@ -31,7 +32,9 @@ export async function create(
   options: FormatCreateOptions,
 ): Promise<NewImage> {
   const checked = checkCreateOptions(options, storage.name);
+  const encryption = await encryptionFor(options, checked, storage);
   const header = newHeader(checked, options.backing);
+  header.fields.crypt_method = encryption?.method ?? 0;
   const geometry = geometryOf(header.fields);
   refuseTooLarge(checked.size, geometry, storage.name);
   // Finds out now whether everything fits into the first cluster.
@@ -44,6 +47,10 @@ export async function create(
       : { storage: dataStorage(options, storage.name), raw: checked.dataFileRaw };
   const metadata = await firstClusters(storage, header, geometry, dataFile);
   await resize(metadata, checked.size, { preallocation: checked.preallocation });
+  if (encryption !== undefined) {
+    const { imageEncryption } = await import("./encryption.ts");
+    metadata.encryption = imageEncryption(await encryption.create(metadata));
+  }
   const image = new Qcow2Image(metadata, options.backing);
   return {
     image,
@@ -55,6 +62,17 @@ export async function create(
       metadata.goLive();
     },
   };
+}
+
+/** What is loaded only when an encrypted image is made. */
+async function encryptionFor(
+  { values = {}, encryption }: FormatCreateOptions,
+  { encryptionFormat }: Qcow2CreateOptions,
+  storage: WritableStorage,
+): Promise<NewEncryption | undefined> {
+  if (encryptionFormat === undefined) return undefined;
+  const { newEncryption } = await import("./encryption.ts");
+  return newEncryption(values, encryptionFormat, encryption, storage);
 }
 
 /** Header, refcount table and first refcount block: one cluster each, in this order. */

@@ -12,6 +12,7 @@ import {
   type RepairImageOptions,
   type RepairReport,
   type Runs,
+  type SectorCipher,
   type SnapshotInfo,
   type Snapshots,
 } from "../../disk/index.ts";
@@ -35,6 +36,7 @@ export class Qcow2Image implements Image {
   readonly clusterSize: number;
   readonly subclusterSize: number;
   readonly backing: BackingReference | undefined;
+  readonly cipher: SectorCipher | undefined;
   readonly compression: CompressionType;
   readonly writer: Qcow2Writer | undefined;
   /** Tables and counts, for `check` and whoever else looks at the structure itself. */
@@ -53,12 +55,17 @@ export class Qcow2Image implements Image {
     this.clusterSize = metadata.geometry.clusterSize;
     this.subclusterSize = metadata.geometry.subclusterSize;
     this.backing = backing;
+    this.cipher = metadata.encryption?.cipher;
     this.compression = compressionTypes[metadata.header.fields.compression_type]!;
     this.mapping = new Qcow2Mapping(metadata);
     this.writer =
       metadata instanceof WritableMetadata
         ? new Qcow2Writer(metadata, this.leases, backing !== undefined)
         : undefined;
+  }
+
+  get isEncrypted(): boolean {
+    return this.metadata.encryption !== undefined;
   }
 
   get size(): number {
@@ -68,8 +75,10 @@ export class Qcow2Image implements Image {
   /** The format-specific part of `info`, with QEMU's names and order. */
   get details(): Readonly<Record<string, unknown>> {
     const { fields } = this.metadata.header;
+    const { encryption } = this.metadata;
+    const encrypt = encryption && { encrypt: encryption.details };
     if (fields.version === 2)
-      return { compat: "0.10", "compression-type": "zlib", "refcount-bits": 16 };
+      return { compat: "0.10", "compression-type": "zlib", "refcount-bits": 16, ...encrypt };
     const dataFile = dataFileOf(this.metadata.header);
     return {
       compat: "1.1",
@@ -77,6 +86,7 @@ export class Qcow2Image implements Image {
       "lazy-refcounts": (fields.compatible_features & compatible.lazyRefcounts) !== 0n,
       ...this.loadedBitmaps?.details,
       "refcount-bits": this.metadata.geometry.refcountBits,
+      ...encrypt,
       ...(dataFile?.name !== undefined && { "data-file": dataFile.name }),
       ...(dataFile !== undefined && { "data-file-raw": dataFile.raw }),
       corrupt: (fields.incompatible_features & incompatible.corrupt) !== 0n,

@@ -17,6 +17,7 @@ export const qcow2: Format = {
     return view.getUint32(0) === magic && view.getUint32(4) >= 2 ? 100 : 0;
   },
   open,
+  hasBacking: true,
   runtimeOptions: runtimeOptionNames,
   create,
   createOptions,

@@ -19,6 +19,8 @@ export async function layoutOf(metadata: Metadata, options: LayoutOptions): Prom
   const { clusterSize } = geometry;
   const roles = new ClusterRoles(clusterSize, storage.size);
   roles.mark("header", 0, clusterSize);
+  const { place } = metadata.encryption ?? {};
+  if (place !== undefined) roles.mark("header", place.offset, place.length);
   const refcounts = await metadata.loadRefcounts();
   roles.mark("refcount table", refcounts.tableOffset, refcounts.table.length * entrySize);
   for (const offset of refcounts.table) {

@@ -1,6 +1,7 @@
 import { host, type HostOffset } from "../../bytes/index.ts";
-import type { BackingReference } from "../../disk/index.ts";
+import type { BackingReference, SectorCipher } from "../../disk/index.ts";
 import type { Storage, WritableStorage } from "../../storage/index.ts";
+import type { FormatOptionValues } from "../format.ts";
 import { Allocator } from "./allocator.ts";
 import type { DataFile } from "./data-file.ts";
 import { incompatible } from "./features.ts";
@@ -29,6 +30,19 @@ export interface MetadataOptions {
   /** The file with the guest's data, where that is not the image itself. */
   readonly dataFile?: DataFile | undefined;
   readonly snapshots?: SnapshotTable | undefined;
+  /** How guest data is encrypted, if it is. */
+  readonly encryption?: ImageEncryption | undefined;
+}
+
+/** What others than those who set it up need to know of encryption. */
+export interface ImageEncryption {
+  readonly cipher: SectorCipher | undefined;
+  /** Where keys are. */
+  readonly place?: { readonly offset: HostOffset; readonly length: number } | undefined;
+  /** Adds or erases keys. Absent: there is nothing to change. */
+  readonly amend?: ((values: FormatOptionValues, force: boolean) => Promise<void>) | undefined;
+  /** What `info` says of it. */
+  readonly details: Readonly<Record<string, unknown>>;
 }
 
 /** What describes an image's contents: header, L1 and L2 tables, refcounts. Reading only. */
@@ -43,6 +57,7 @@ export class Metadata {
   /** Nothing may be written in place for now: writers have to ask for a place, and so wait their turn. */
   frozen = false;
   snapshots: SnapshotTable;
+  encryption: ImageEncryption | undefined;
   readonly l2: TableCache;
   /** Loaded when first needed: reading guest data does not need it. */
   private counts: Refcounts | undefined;
@@ -53,6 +68,7 @@ export class Metadata {
     this.geometry = geometryOf(header.fields);
     this.l1 = l1;
     this.options = options;
+    this.encryption = options.encryption;
     this.snapshots = options.snapshots ?? { entries: [], offset: host(0), size: 0 };
     const budget = options.l2Budget ?? defaultL2Budget;
     const { clusterSize, l2EntrySize } = this.geometry;

@@ -17,7 +17,7 @@ import {
 } from "./header.ts";
 import { Qcow2Image } from "./image.ts";
 import { invalid } from "./invalid.ts";
-import { Metadata, WritableMetadata } from "./metadata.ts";
+import { Metadata, WritableMetadata, type ImageEncryption } from "./metadata.ts";
 import type { Qcow2RuntimeOptions } from "./runtime-options.ts";
 import type { SnapshotTable } from "./snapshot-table.ts";
 
@@ -27,7 +27,6 @@ import type { SnapshotTable } from "./snapshot-table.ts";
  */
 export async function open(storage: Storage, options: FormatOpenOptions): Promise<Qcow2Image> {
   const header = decodeHeader(await firstCluster(storage), storage.name);
-  refuseUnsupported(header, storage.name);
   if (options.writable && options.repair !== true) refuseWriting(header, storage.name);
   const runtime = await runtimeOptions(options.runtime, header, storage.name);
   const l2Budget = runtime?.l2CacheSize ?? options.cacheSize;
@@ -38,6 +37,7 @@ export async function open(storage: Storage, options: FormatOpenOptions): Promis
     ...(l2Budget !== undefined && { l2Budget }),
     dataFile,
     snapshots,
+    encryption: await encryptionOf(storage, header, options),
   });
   if (options.snapshot !== undefined) {
     const { showSnapshot } = await import("./show-snapshot.ts");
@@ -77,6 +77,17 @@ async function snapshotsOf(storage: Storage, header: Header): Promise<SnapshotTa
   if (count === 0) return { entries: [], offset: host(Number(snapshots_offset)), size: 0 };
   const { readSnapshotTable } = await import("./snapshot-table.ts");
   return readSnapshotTable(storage, header);
+}
+
+/** How the image is encrypted, which most are not. */
+async function encryptionOf(
+  storage: Storage,
+  header: Header,
+  { runtime = {}, encryption: services, inspect = false }: FormatOpenOptions,
+): Promise<ImageEncryption | undefined> {
+  if (header.fields.crypt_method === 0) return undefined;
+  const { imageEncryption, openEncryption } = await import("./encryption.ts");
+  return imageEncryption(await openEncryption(storage, header, { runtime, services, inspect }));
 }
 
 /** What the header says of bitmaps. */
@@ -119,24 +130,6 @@ async function firstCluster(storage: Storage): Promise<Uint8Array> {
   const whole = new Uint8Array(Math.min(storage.size, clusterSize, maxHeaderBytes));
   await storage.read(0, whole);
   return whole;
-}
-
-/** What a valid image may have and this version cannot handle. */
-function refuseUnsupported({ fields }: Header, file: string): void {
-  const unsupported: ReadonlyArray<readonly [field: string, text: string, present: boolean]> = [
-    ["crypt_method", "encryption", fields.crypt_method !== 0],
-  ];
-  for (const [field, text, present] of unsupported) {
-    if (!present) continue;
-    throw invalid(
-      file,
-      "E_UNSUPPORTED_FEATURE",
-      `The image uses ${text}, which is not supported yet`,
-      {
-        field,
-      },
-    );
-  }
 }
 
 function refuseWriting({ fields }: Header, file: string): void {

@@ -3,6 +3,7 @@ import type { CompressionType } from "../../codec/index.ts";
 import { PlatterError } from "../../errors.ts";
 import type { FormatCreateOptions, FormatOption, FormatOptionValues } from "../format.ts";
 import { fileOptions } from "../file-options.ts";
+import { luksOptions } from "../luks-options.ts";
 import { subclustersPerCluster } from "./geometry.ts";
 import { compressionTypes } from "./header.ts";
 
@@ -21,6 +22,17 @@ export const createOptions: readonly FormatOption[] = [
     help: "Compression method used for image cluster compression",
     default: "zlib",
   },
+  {
+    name: "encryption",
+    type: "boolean",
+    help: "Encrypt the image with format 'aes'. (Deprecated in favor of encrypt.format=aes)",
+  },
+  {
+    name: "encrypt.format",
+    type: "string",
+    help: "Encrypt the image, format choices: 'aes', 'luks'",
+  },
+  ...luksOptions("encrypt."),
   { name: "compat", type: "string", help: "Compatibility level (v2 [0.10] or v3 [1.1])" },
   { name: "data_file", type: "string", help: "File name of an external data file" },
   {
@@ -44,9 +56,6 @@ export const createOptions: readonly FormatOption[] = [
   ...fileOptions,
 ];
 
-/** Options that QEMU knows and we do not support yet: refused by name rather than ignored. */
-const unsupported = ["encryption"];
-
 /** A subcluster is at least a sector. */
 const minExtendedCluster = 512 * subclustersPerCluster;
 
@@ -63,6 +72,8 @@ export interface Qcow2CreateOptions {
   /** Name of the external data file. */
   readonly dataFile: string | undefined;
   readonly dataFileRaw: boolean;
+  /** How the guest's data is encrypted. */
+  readonly encryptionFormat: "aes" | "luks" | undefined;
 }
 
 /** The file for guest data that the options ask for; see {@link Format.newDataFile}. */
@@ -81,13 +92,9 @@ export function checkCreateOptions(
   { size, backing, values = {} }: FormatCreateOptions,
   file: string,
 ): Qcow2CreateOptions {
-  const refuse = (
-    field: string,
-    text: string,
-    code: "E_INVALID_ARGUMENT" | "E_UNSUPPORTED" = "E_INVALID_ARGUMENT",
-  ) => {
+  const refuse = (field: string, text: string) => {
     const value = values[field];
-    return new PlatterError(code, `${file}: ${field}=${String(value)}: ${text}`, {
+    return new PlatterError("E_INVALID_ARGUMENT", `${file}: ${field}=${String(value)}: ${text}`, {
       file,
       field,
       value: typeof value === "boolean" ? String(value) : value,
@@ -95,14 +102,11 @@ export function checkCreateOptions(
     });
   };
   for (const name of Object.keys(values)) {
-    const off = values[name] === false;
-    if ((unsupported.includes(name) && !off) || name.startsWith("encrypt.")) {
-      throw refuse(name, `the option '${name}' is not supported yet`, "E_UNSUPPORTED");
-    }
-    if (!unsupported.includes(name) && !createOptions.some((option) => option.name === name)) {
+    if (!createOptions.some((option) => option.name === name)) {
       throw refuse(name, `Invalid parameter '${name}'`);
     }
   }
+  const encryptionFormat = readEncryptionFormat(values, refuse);
 
   const clusterSize = Number(values["cluster_size"] ?? 65536);
   const clusterBits = Math.log2(clusterSize);
@@ -172,7 +176,28 @@ export function checkCreateOptions(
     preallocation,
     dataFile,
     dataFileRaw,
+    encryptionFormat,
   };
+}
+
+/** Which encryption the options ask for; the old one has a switch of its own. */
+function readEncryptionFormat(
+  values: FormatOptionValues,
+  refuse: (field: string, text: string) => Error,
+): "aes" | "luks" | undefined {
+  const format = values["encrypt.format"];
+  if (values["encryption"] === true && format !== undefined) {
+    throw refuse(
+      "encryption",
+      "'encrypt.format' and its alias 'encryption' can't be used at the same time",
+    );
+  }
+  if (values["encryption"] === true) return "aes";
+  if (format === "aes" || format === "luks") return format;
+  if (format !== undefined) throw refuse("encrypt.format", notAccepted("format", format));
+  const other = Object.keys(values).find((name) => name.startsWith("encrypt."));
+  if (other !== undefined) throw refuse(other, "Parameter 'encrypt.format' is missing");
+  return undefined;
 }
 
 const notAccepted = (name: string, value: unknown): string =>
