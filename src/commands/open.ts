@@ -96,15 +96,16 @@ export async function openImage(options: OpenImageOptions, context: CommandConte
 
 /**
  * Opens the image that `backing` names, with all behind it, as the backing image of a new image
- * called `name`. Nothing is locked.
+ * called `name`. Nothing is locked unless `lock` says so, which is for whom its data matters.
  */
 export async function openBehind(
   backing: BackingReference,
   name: string,
   context: CommandContext,
+  lock: LockMode = "none",
 ): Promise<Disk> {
   const { codecs, signal } = context;
-  const mode: ImageMode = { writable: false, shared: false, lock: () => "none" };
+  const mode: ImageMode = { writable: false, shared: false, lock: () => lock };
   const opened = await openReference(backing, { name }, [], mode, context);
   if (opened instanceof Disk) return opened;
   return openDisk(opened, {
@@ -112,6 +113,7 @@ export async function openBehind(
     codecs,
     secrets: context.secrets,
     signal,
+    lock: () => lock,
     references: (reference, image, above) => openReference(reference, image, above, mode, context),
   });
 }

@@ -76,7 +76,8 @@ async function openNew(
 ): Promise<Disk | undefined> {
   if (backing === undefined) return undefined;
   try {
-    return await openBehind(backing, disk.name, context);
+    // What it has is compared: nobody may change it meanwhile.
+    return await openBehind(backing, disk.name, context, "exclusive");
   } catch (error) {
     const resolved = context.provider.resolve(backing.name, disk.name);
     const told = asOpenError(error, resolved);

@@ -29,8 +29,10 @@ export interface SnapshotSurroundings {
   /** Runs a task while nothing else changes the metadata. */
   exclusively(task: () => Promise<void>): Promise<void>;
   readonly leases: Leases;
-  /** Bitmaps that have something to say about another size of the disk. */
-  bitmaps(): { refuseResize(size: number): void; resized(size: number): void } | undefined;
+  /** Bitmaps, which have something to say about another state or size of the disk. */
+  bitmaps():
+    | { list(): readonly unknown[]; refuseResize(size: number): void; resized(size: number): void }
+    | undefined;
 }
 
 /** Clusters in a row that have lost a reference. */
@@ -135,6 +137,7 @@ export class Qcow2Snapshots implements Snapshots {
   async apply(reference: SnapshotReference): Promise<void> {
     await this.change(async (metadata) => {
       const { storage, geometry } = metadata;
+      this.refuseBitmaps(storage.name);
       const snapshot = this.wanted(reference);
       const size = snapshot.diskSize;
       const isResize = size !== metadata.diskSize;
@@ -320,6 +323,16 @@ export class Qcow2Snapshots implements Snapshots {
       "E_LIMIT",
       `${file}: the image has ${entries.length} snapshots, and its table has no room for another`,
       { file, field: "nb_snapshots", value: entries.length, qemu: "File too large" },
+    );
+  }
+
+  /** Bitmaps would not know of what changes by going back. */
+  private refuseBitmaps(file: string): void {
+    if ((this.around?.bitmaps()?.list().length ?? 0) === 0) return;
+    throw new PlatterError(
+      "E_UNSUPPORTED",
+      `${file}: its dirty bitmaps would not know of what going back changes; remove them first`,
+      { file, field: "bitmaps", qemu: "Device has active dirty bitmaps" },
     );
   }
 

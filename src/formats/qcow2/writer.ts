@@ -38,6 +38,7 @@ import type { Release } from "./write-back.ts";
 
 /** What keeps bitmaps in step with the disk. */
 interface BitmapTracker {
+  list(): readonly unknown[];
   /** Throws when a bitmap is in the way of resizing. */
   refuseResize(size: number): void;
   resized(size: number): void;
