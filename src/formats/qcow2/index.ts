@@ -17,6 +17,7 @@ export const qcow2: Format = {
     return view.getUint32(0) === magic && view.getUint32(4) >= 2 ? 100 : 0;
   },
   open,
+  audit: async (storage) => (await import("./audit.ts")).auditQcow2(storage),
   runtimeOptions: runtimeOptionNames,
   create,
   createOptions,
