@@ -6,6 +6,7 @@ import {
   type AuditFinding,
   type AuditReference,
   type AuditSeverity,
+  type Format,
   type FormatAudit,
   type Signature,
 } from "../formats/index.ts";
@@ -118,10 +119,26 @@ async function auditStorage(
 
 async function examine(format: string, storage: Storage): Promise<FormatAudit> {
   const known = formats.find(({ name }) => name === format);
-  if (known?.audit !== undefined) return known.audit(storage);
+  if (known?.audit !== undefined) {
+    const seen = await known.audit(storage);
+    const refused = await refusal(known, storage);
+    return refused === undefined ? seen : { ...seen, findings: [...seen.findings, refused] };
+  }
   if (format === "raw") return { virtualSize: storage.size, references: [], findings: [] };
   const message = `the insides of ${format} files are not examined here; it may name other files`;
   return { references: [], findings: [{ code: "not-examined", message }] };
+}
+
+/** What the opener says that the auditor did not: nobody could use the file as it is. */
+async function refusal(format: Format, storage: Storage): Promise<AuditFinding | undefined> {
+  try {
+    const image = await format.open(storage, { writable: false, inspect: true });
+    await image.close();
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof PlatterError)) throw error;
+    return { code: "refused", message: error.message };
+  }
 }
 
 /**

@@ -16,6 +16,11 @@ export interface CommandContext {
   /** Where names become storages. */
   readonly provider: StorageProvider;
   readonly codecs: Codecs;
+  /**
+   * Images come from strangers: no file that an image names is opened; where one is needed the command
+   * throws `E_REFERENCE_DENIED`. What the caller names itself is opened as always. Default false.
+   */
+  readonly untrusted?: boolean | undefined;
   /** Cancels the command; it rejects with `E_ABORTED` and removes what it made. */
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;

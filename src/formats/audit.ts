@@ -28,6 +28,7 @@ export const auditCodes = {
   },
   "not-examined": { severity: "unknown", means: "The format is known, but not its insides." },
   overlap: { severity: "unsafe", means: "Two structures lie on the same place of the file." },
+  refused: { severity: "unsafe", means: "Platter refuses to open it." },
   snapshots: { severity: "note", means: "It has internal snapshots: further disks in one file." },
   "too-much": { severity: "unknown", means: "Its tables are larger than what is looked through." },
   "unknown-feature": {
