@@ -62,8 +62,13 @@ export type {
 } from "./disk/index.ts";
 export { formats } from "./formats/index.ts";
 export type {
+  AuditCode,
+  AuditFinding,
+  AuditReference,
+  AuditSeverity,
   DiskOptions,
   Format,
+  FormatAudit,
   FormatCreateOptions,
   FormatOpenOptions,
   FormatOption,
@@ -73,6 +78,7 @@ export type {
 } from "./formats/index.ts";
 export {
   amend,
+  audit,
   bitmap,
   check,
   commit,
@@ -89,6 +95,10 @@ export {
 export type {
   AmendCommandOptions,
   AmendResult,
+  AuditedFile,
+  AuditOptions,
+  AuditPolicy,
+  AuditResult,
   BitmapAction,
   BitmapListing,
   BitmapOptions,

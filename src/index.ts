@@ -187,3 +187,9 @@ export const rebase = (
   options: commands.RebaseOptions,
   given: CommandOptions = {},
 ): Promise<commands.RebaseResult> => commands.rebase(options, context(given));
+
+/** Judges files from strangers, following nothing that they name; see {@link commands.AuditOptions}. */
+export const audit = (
+  options: commands.AuditOptions,
+  given: CommandOptions = {},
+): Promise<commands.AuditResult> => commands.audit(options, context(given));

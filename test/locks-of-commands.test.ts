@@ -115,7 +115,7 @@ const lines = [
 
 /**
  * Where we differ: lines by what they begin with, for the file that is held. Where QEMU takes no lock
- * on a file that it goes on to rely on, we do; we never do less where what is read has to hold still.
+ * on a file that it goes on to rely on, we do. Two lines do less: "convert -U -B" and "commit -b" go on where QEMU refuses.
  */
 const differences: Readonly<Record<string, readonly string[]>> = {
   // QEMU opens the backing file for reading first, then once more for writing: two refusals, one lock.

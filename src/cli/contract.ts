@@ -8,6 +8,7 @@ import type * as laboratory from "../lab/index.ts";
 import type { FormatOptionValues } from "../formats/index.ts";
 
 export type {
+  AuditedFile,
   BitmapAction,
   BitmapListing,
   BenchOptions,
@@ -47,6 +48,7 @@ export { formatExactSize, formatSize, parseSize, readSize } from "../bytes/index
 export type Commands = Pick<
   typeof commands,
   | "amend"
+  | "audit"
   | "bitmap"
   | "bench"
   | "check"
@@ -111,6 +113,8 @@ export interface Services {
   formats(): Promise<FormatServices>;
   /** The laboratory, and how it writes times. */
   laboratory(): Promise<Pick<typeof laboratory, "lab" | "milliseconds">>;
+  /** Understands the text of a policy file. */
+  auditPolicy(): Promise<typeof commands.parseAuditPolicy>;
   /** The words about what images take. */
   usageWords(): Promise<Pick<typeof commands, "explainUsage" | "explainVolumes" | "percent">>;
   /** What secrets of encrypted images take. */

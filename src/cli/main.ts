@@ -38,6 +38,7 @@ export async function main(
     session.jsonErrors = face === "platter" && request.words.includes("--json");
     const parsed = parseCommandLine(command, request.words, session);
     if (parsed.help) return await answer({ kind: "help", command: request.name }, session);
+    session.untrusted = parsed.has("untrusted");
     return await command.run(parsed, session);
   } catch (error) {
     const signalled = signals.exitCode();

@@ -19,9 +19,19 @@ export interface Parsed {
   readonly help: boolean;
 }
 
+/** Every command of the `platter` face has it. */
+const untrustedOption: OptionSpec = {
+  id: "untrusted",
+  face: "platter",
+  friendly: "untrusted",
+  summary: "images come from strangers: open no file that an image names",
+  group: "Behaviour",
+};
+
 /** The options that the command has in that face. */
 export function optionsOf(command: CommandSpec, face: Face): OptionSpec[] {
-  return command.options.filter((option) => option.face === undefined || option.face === face);
+  const own = command.options.filter((option) => option.face === undefined || option.face === face);
+  return face === "platter" ? [...own, untrustedOption] : own;
 }
 
 /** The long names of an option in that face. */

@@ -19,6 +19,10 @@ export const services: Services = {
     return missingCapabilities();
   },
   laboratory: () => import("../lab/index.ts"),
+  async auditPolicy() {
+    const { parseAuditPolicy } = await import("../commands/index.ts");
+    return parseAuditPolicy;
+  },
   usageWords: () => import("../commands/index.ts"),
   async formats() {
     const { formatServices } = await import("./format-services.ts");

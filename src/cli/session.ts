@@ -26,6 +26,8 @@ export interface Session {
   readonly signal: AbortSignal;
   /** What an error from here on ends the program with. */
   exitCodeOnError: number;
+  /** `--untrusted`: nothing that an image names is opened. */
+  untrusted: boolean;
   /** Errors are reported as JSON. */
   jsonErrors: boolean;
   /** What the values of `--object` describe, in order. */
@@ -79,6 +81,7 @@ export function createSession(
     services,
     signal,
     exitCodeOnError: 1,
+    untrusted: false,
     jsonErrors: false,
     objects: [],
     paint: painterFor(environment, "stdout"),
@@ -103,6 +106,7 @@ export function createSession(
         codecs,
         secrets: secretsOf(session.objects, () => services.secretReader()),
         signal,
+        untrusted: session.untrusted,
         onProgress,
         onWarning: session.warn,
         onRepair: (message) => session.note(session.safe(message)),

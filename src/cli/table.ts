@@ -7,6 +7,7 @@ import type { CommandSpec, Face } from "./spec.ts";
  */
 const entries: Readonly<Record<string, () => Promise<CommandSpec>>> = {
   amend: async () => (await import("./commands/amend.ts")).amendCommand,
+  audit: async () => (await import("./commands/audit.ts")).auditCommand,
   bench: async () => (await import("./commands/bench.ts")).benchCommand,
   bitmap: async () => (await import("./commands/bitmap.ts")).bitmapCommand,
   check: async () => (await import("./commands/check.ts")).checkCommand,

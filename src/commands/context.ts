@@ -19,6 +19,11 @@ export interface CommandContext {
   readonly codecs: Codecs;
   /** Gives the secrets of encrypted images, by their names. */
   readonly secrets?: Secrets | undefined;
+  /**
+   * Images come from strangers: no file that an image names is opened; where one is needed the command
+   * throws `E_REFERENCE_DENIED`. What the caller names itself is opened as always. Default false.
+   */
+  readonly untrusted?: boolean | undefined;
   /** Cancels the command; it rejects with `E_ABORTED` and removes what it made. */
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;

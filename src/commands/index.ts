@@ -14,6 +14,7 @@ export type { DuOptions, DuResult, ImageUsage, NonZero, VolumeUsage } from "./du
 export { explainUsage, explainVolumes, percent } from "./du-words.ts";
 export {
   amend,
+  audit,
   commit,
   bench,
   dd,
@@ -24,6 +25,8 @@ export {
   rebase,
   snapshot,
 } from "./lazy.ts";
+export type { AuditedFile, AuditOptions, AuditPolicy, AuditResult } from "./audit.ts";
+export { parseAuditPolicy } from "./audit-policy.ts";
 export type { AmendCommandOptions, AmendResult } from "./amend.ts";
 export type { RebaseOptions, RebaseResult } from "./rebase.ts";
 export type { CommitOptions, CommitResult } from "./commit.ts";

@@ -4,6 +4,7 @@ import { Qcow2Image, formatNamed, probe } from "../formats/index.ts";
 import type { LockMode, Storage } from "../storage/index.ts";
 import type { CommandContext } from "./context.ts";
 import { asOpenError, namedNodes } from "./open.ts";
+import { refuseUntrusted } from "./open-reference.ts";
 
 /** Which image to look at. */
 export interface InfoOptions {
@@ -53,7 +54,10 @@ export async function info(options: InfoOptions, context: CommandContext): Promi
     if (identity !== undefined && seen.has(identity)) throw loop(next.name);
     if (identity !== undefined) seen.add(identity);
     found.push(description);
-    const { fullBackingFilename: name, backingFormat: format } = description;
+    const { backingFilename, fullBackingFilename: name, backingFormat: format } = description;
+    if (backingChain && backingFilename !== undefined) {
+      refuseUntrusted({ name: backingFilename }, { name: next.name }, context);
+    }
     next = backingChain && name !== undefined ? { name, format } : undefined;
   }
   return found;

@@ -2,6 +2,7 @@
 
 import type { Measurement } from "../formats/index.ts";
 import type { AmendCommandOptions, AmendResult } from "./amend.ts";
+import type { AuditOptions, AuditResult } from "./audit.ts";
 import type { BenchOptions, BenchResult } from "./bench.ts";
 import type { CommitOptions, CommitResult } from "./commit.ts";
 import type { CommandContext } from "./context.ts";
@@ -127,4 +128,13 @@ export async function amend(
 ): Promise<AmendResult> {
   const command = await import("./amend.ts");
   return command.amend(options, context);
+}
+
+/**
+ * Judges files from strangers, one after another, without opening them as images and without following
+ * what they name. A file that cannot be read has the finding `cannot-read`; throws `E_ABORTED` only.
+ */
+export async function audit(options: AuditOptions, context: CommandContext): Promise<AuditResult> {
+  const command = await import("./audit.ts");
+  return command.audit(options, context);
 }

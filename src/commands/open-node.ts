@@ -17,6 +17,7 @@ import {
   openReference,
   sharedWriter,
   type ImageMode,
+  refuseUntrusted,
 } from "./open-reference.ts";
 import { jsonName, type NodeJson } from "./qdict.ts";
 
@@ -457,6 +458,7 @@ async function openBelow(
   };
   if (options.names.length === 0) return openReference(reference, image, above, lower, context);
   if (!options.names.some((name) => name === "file" || name.startsWith("file."))) {
+    refuseUntrusted(reference, image, context);
     options.set("file.filename", context.provider.resolve(reference.name, image.name));
   }
   if (reference.format !== undefined) options.setDefault("driver", reference.format);

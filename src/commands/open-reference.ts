@@ -33,6 +33,7 @@ export async function openReference(
   context: CommandContext,
 ): Promise<Storage | Disk> {
   const { provider } = context;
+  refuseUntrusted(reference, image, context);
   if (reference.kind === "data-file")
     return openDataFile(reference.name, image.name, mode, context);
   const below = { ...mode, writable: false, snapshot: undefined, repair: undefined };
@@ -51,6 +52,24 @@ export async function openReference(
     lock: "none",
     ...(mode.direct === true && { direct: true }),
   });
+}
+
+/**
+ * Refuses what an image names where images are not trusted. Called before anything is looked for: not
+ * even whether a file exists is told. Throws `E_REFERENCE_DENIED`.
+ */
+export function refuseUntrusted(
+  { kind = "backing", name }: Pick<BackingReference, "name"> & Partial<Pick<FileReference, "kind">>,
+  image: Pick<Storage, "name">,
+  { untrusted = false }: CommandContext,
+): void {
+  if (!untrusted) return;
+  const field = kind === "backing" ? "backing file" : "data file";
+  throw new PlatterError(
+    "E_REFERENCE_DENIED",
+    `${image.name}: the image names the ${field} "${name}", which is not opened in untrusted mode`,
+    { file: image.name, field, value: name },
+  );
 }
 
 /** As what is opened that an image names: only its data is ever written. */

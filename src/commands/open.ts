@@ -106,7 +106,9 @@ export async function openBehind(
 ): Promise<Disk> {
   const { codecs, signal } = context;
   const mode: ImageMode = { writable: false, shared: false, lock: () => lock };
-  const opened = await openReference(backing, { name }, [], mode, context);
+  // The user named this one; only a plain name leads to nothing else.
+  const first = backing.name.startsWith("json:") ? context : { ...context, untrusted: false };
+  const opened = await openReference(backing, { name }, [], mode, first);
   if (opened instanceof Disk) return opened;
   return openDisk(opened, {
     format: backing.format,

@@ -1,6 +1,7 @@
 import type { Crypto } from "../codec/index.ts";
 import type { BackingReference, Image, SnapshotReference } from "../disk/index.ts";
 import type { Storage, WritableStorage } from "../storage/index.ts";
+import type { FormatAudit } from "./audit.ts";
 import type { Measurement, MeasureOptions } from "./measure.ts";
 
 /**
@@ -15,6 +16,11 @@ export interface Format {
    * is of this format. `raw` says 1 to everything.
    */
   probe(head: Uint8Array): number;
+  /**
+   * Looks at a file that may be of this format for what could do harm, without opening it as an image
+   * and without following what it names. Absent: the format has no structure to look at.
+   */
+  audit?(storage: Storage): Promise<FormatAudit>;
   /**
    * Opens an image. Never opens anything that the image names, but for the file with its own data,
    * through `openDataFile`.

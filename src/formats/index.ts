@@ -1,3 +1,13 @@
+export { auditCodes } from "./audit.ts";
+export type {
+  AuditCode,
+  AuditFinding,
+  AuditReference,
+  AuditSeverity,
+  FormatAudit,
+} from "./audit.ts";
+export { findSignatures, signatures } from "./signatures.ts";
+export type { Signature } from "./signatures.ts";
 export type {
   Format,
   FormatCreateOptions,

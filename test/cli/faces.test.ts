@@ -312,6 +312,7 @@ describe("platter's output", () => {
       measure: async () => ({ required: 1, fullyAllocated: 2 }),
       compare: async () => ({ identical: true, sizeDiffers: false, commonSize: 1 }),
       convert: async () => ({ target: "y", format: "raw", size: 2 ** 62 }),
+      audit: async () => ({ files: [], verdict: "safe" }),
       du: async () => ({ images: [], volumes: [] }),
       explain: async ({ name }) => ({
         filename: name,

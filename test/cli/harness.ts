@@ -147,6 +147,7 @@ export function fakeServices(commands: Partial<Commands>): Services {
     compare: unexpected,
     check: unexpected,
     convert: unexpected,
+    audit: unexpected,
     du: unexpected,
     explain: unexpected,
     ...commands,
@@ -157,6 +158,7 @@ export function fakeServices(commands: Partial<Commands>): Services {
     missing: async () => [],
     secretReader: unexpected,
     laboratory: unexpected,
+    auditPolicy: async () => (await import("../../src/commands/index.ts")).parseAuditPolicy,
     usageWords: () => import("../../src/commands/index.ts"),
     surroundings: async () => surroundings,
   };

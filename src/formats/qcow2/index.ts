@@ -18,6 +18,7 @@ export const qcow2: Format = {
   },
   open,
   hasBacking: true,
+  audit: async (storage) => (await import("./audit.ts")).auditQcow2(storage),
   runtimeOptions: runtimeOptionNames,
   create,
   createOptions,
