@@ -2,6 +2,7 @@ import type { Disk } from "../disk/index.ts";
 import { PlatterError, throwIfAborted } from "../errors.ts";
 import type { CommandContext } from "./context.ts";
 import { openImage } from "./open.ts";
+import { withDisk } from "./with-disk.ts";
 
 /** Which requests to send to which image. */
 export interface BenchOptions {
@@ -53,7 +54,7 @@ export interface BenchResult {
 export async function bench(options: BenchOptions, context: CommandContext): Promise<BenchResult> {
   const { name, format, imageOpts, shared, direct, write = false, unsafe = false } = options;
   const { now = () => performance.now() } = options;
-  await using disk = await openImage(
+  const opened = await openImage(
     {
       name,
       format,
@@ -66,21 +67,23 @@ export async function bench(options: BenchOptions, context: CommandContext): Pro
     },
     context,
   );
-  if (disk.size === 0) {
-    throw new PlatterError("E_INVALID_SIZE", `${name}: an empty disk cannot be measured.`, {
-      file: name,
-      field: "size",
-      value: 0,
-    });
-  }
-  options.onStart?.();
-  const start = now();
-  await new Run(disk, options, context.signal).finish();
-  return {
-    requests: options.count,
-    bytes: options.count * options.bufferSize,
-    seconds: (now() - start) / 1000,
-  };
+  return withDisk(opened, async (disk) => {
+    if (disk.size === 0) {
+      throw new PlatterError("E_INVALID_SIZE", `${name}: an empty disk cannot be measured.`, {
+        file: name,
+        field: "size",
+        value: 0,
+      });
+    }
+    options.onStart?.();
+    const start = now();
+    await new Run(disk, options, context.signal).finish();
+    return {
+      requests: options.count,
+      bytes: options.count * options.bufferSize,
+      seconds: (now() - start) / 1000,
+    };
+  });
 }
 
 /** One run: keeps `depth` requests under way until all have been sent. */

@@ -3,6 +3,7 @@ import { PlatterError } from "../errors.ts";
 import { ScratchStorage, type ScratchWrite } from "../storage/index.ts";
 import type { CommandContext } from "./context.ts";
 import { openImage } from "./open.ts";
+import { withDisk } from "./with-disk.ts";
 
 /** Which image to check. */
 export interface CheckOptions {
@@ -38,7 +39,7 @@ export async function check(options: CheckOptions, context: CommandContext): Pro
   const { signal, onProgress } = context;
   const { repair: what, dryRun = false } = options;
   let scratch: ScratchStorage | undefined;
-  const disk = await openImage(
+  const opened = await openImage(
     {
       ...options,
       rawLock: "shared",
@@ -53,26 +54,27 @@ export async function check(options: CheckOptions, context: CommandContext): Pro
     },
     context,
   );
-  await using closing = disk;
-  const { image } = closing;
-  if (image.check === undefined) {
-    throw new PlatterError(
-      "E_UNSUPPORTED",
-      `${options.name}: a ${image.format} image has no structure that could be checked`,
-      { file: options.name, field: "format", qemu: "This image format does not support checks" },
-    );
-  }
-  const repair =
-    what === undefined || image.repair === undefined
-      ? undefined
-      : await image.repair({ what, signal, onProgress });
-  const report = await image.check({ signal, onProgress });
-  const { name: filename } = options;
-  return {
-    filename,
-    format: image.format,
-    ...report,
-    ...(repair !== undefined && { repair }),
-    ...(scratch !== undefined && { writes: [...scratch.writes] }),
-  };
+  return withDisk(opened, async (disk) => {
+    const { image } = disk;
+    if (image.check === undefined) {
+      throw new PlatterError(
+        "E_UNSUPPORTED",
+        `${options.name}: a ${image.format} image has no structure that could be checked`,
+        { file: options.name, field: "format", qemu: "This image format does not support checks" },
+      );
+    }
+    const repair =
+      what === undefined || image.repair === undefined
+        ? undefined
+        : await image.repair({ what, signal, onProgress });
+    const report = await image.check({ signal, onProgress });
+    const { name: filename } = options;
+    return {
+      filename,
+      format: image.format,
+      ...report,
+      ...(repair !== undefined && { repair }),
+      ...(scratch !== undefined && { writes: [...scratch.writes] }),
+    };
+  });
 }

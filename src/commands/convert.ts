@@ -14,6 +14,7 @@ import { createFiles } from "./new-files.ts";
 import { inQemuWords } from "./new-image.ts";
 import { openBehind, openImage } from "./open.ts";
 import { refuseSameFile, refuseSameStorage } from "./same-file.ts";
+import { withDisk } from "./with-disk.ts";
 
 /** What to convert into what. */
 export interface ConvertOptions {
@@ -193,7 +194,7 @@ async function fillExisting(
   bitmaps: BitmapCopy | undefined,
 ): Promise<void> {
   const { target, sync = false, targetIsZero = false } = options;
-  await using disk = await openImage(
+  const existing = await openImage(
     {
       name: target,
       writable: true,
@@ -203,26 +204,28 @@ async function fillExisting(
     },
     context,
   );
-  if (options.targetImageOpts === true || disk.image.dataStorage !== undefined) {
-    refuseSameStorage(disks, disk);
-  }
-  refuseCompressed(disk, options);
-  bitmaps?.refuse(disk);
-  if (disk.size < source.size) {
-    throw new PlatterError(
-      "E_OUT_OF_RANGE",
-      `${target}: the target disk has ${disk.size} bytes, the source needs ${source.size}`,
-      {
-        file: target,
-        field: "size",
-        value: disk.size,
-        qemu: "output file is smaller than input file",
-      },
-    );
-  }
-  await copy(source, disk, { ...copyOptions(options, context), targetIsZero });
-  await bitmaps?.copy(disk);
-  if (sync) await disk.flush();
+  await withDisk(existing, async (disk) => {
+    if (options.targetImageOpts === true || disk.image.dataStorage !== undefined) {
+      refuseSameStorage(disks, disk);
+    }
+    refuseCompressed(disk, options);
+    bitmaps?.refuse(disk);
+    if (disk.size < source.size) {
+      throw new PlatterError(
+        "E_OUT_OF_RANGE",
+        `${target}: the target disk has ${disk.size} bytes, the source needs ${source.size}`,
+        {
+          file: target,
+          field: "size",
+          value: disk.size,
+          qemu: "output file is smaller than input file",
+        },
+      );
+    }
+    await copy(source, disk, { ...copyOptions(options, context), targetIsZero });
+    await bitmaps?.copy(disk);
+    if (sync) await disk.flush();
+  });
 }
 
 /** Data in a file of its own is not compressed. */

@@ -6,6 +6,7 @@ import type { CommandContext } from "./context.ts";
 import { createStorageOptions, discardQuietly, inQemuWords } from "./new-image.ts";
 import { openImage } from "./open.ts";
 import { refuseSameFile } from "./same-file.ts";
+import { withDisk } from "./with-disk.ts";
 
 /** Which bytes to copy from where to where. */
 export interface DdOptions {
@@ -119,14 +120,13 @@ async function fillExisting(
   target: string,
   context: CommandContext,
 ): Promise<number> {
-  await using disk = await openImage(
-    { name: target, format: format.name, writable: true },
-    context,
-  );
-  const needed = alignUp(job.at + job.end - job.start, 512);
-  if (needed > disk.size) await disk.resize(needed);
-  await copyBlocks(job, disk, context);
-  return disk.size;
+  const existing = await openImage({ name: target, format: format.name, writable: true }, context);
+  return withDisk(existing, async (disk) => {
+    const needed = alignUp(job.at + job.end - job.start, 512);
+    if (needed > disk.size) await disk.resize(needed);
+    await copyBlocks(job, disk, context);
+    return disk.size;
+  });
 }
 
 async function copyBlocks(
