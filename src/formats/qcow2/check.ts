@@ -18,7 +18,7 @@ import { hasCluster, lowerOf, upperOf } from "./l2-table.ts";
 import type { Metadata } from "./metadata.ts";
 import { ReferenceCounts } from "./reference-counts.ts";
 import { allocatedSubclusters, isInvalid, zeroSubclusters } from "./subclusters.ts";
-import type { Table } from "./tables.ts";
+import { Table } from "./tables.ts";
 
 /** Problems that are described; the others are only counted. */
 const maxProblems = 1000;
@@ -46,7 +46,7 @@ export interface Mender {
  */
 export class Checker {
   readonly metadata: Metadata;
-  readonly references = new ReferenceCounts();
+  readonly references: ReferenceCounts;
   readonly problems: CheckProblem[] = [];
   readonly found = { corruptions: 0, leaks: 0, checkErrors: 0 };
   /** Problems that were reported, listed or not. */
@@ -63,6 +63,7 @@ export class Checker {
   /** `mender` corrects what is found on the way, where that is possible at once. */
   constructor(metadata: Metadata, options: CheckImageOptions, mender?: Mender) {
     this.metadata = metadata;
+    this.references = new ReferenceCounts(metadata.geometry);
     this.options = options;
     this.mender = mender;
   }
@@ -94,7 +95,7 @@ export class Checker {
     await this.countContents();
     const { refcounts } = this.metadata;
     this.refer(refcounts.tableOffset, refcounts.table.length * entrySize);
-    this.countRefcountBlocks();
+    await this.countRefcountBlocks();
   }
 
   /** Counts what is referred to, but for the refcounts themselves. */
@@ -118,7 +119,7 @@ export class Checker {
     if (length === 0) return;
     const { geometry, storage } = this.metadata;
     // The last cluster of a file need not be there in full.
-    if (!(offset + length - storage.size <= geometry.clusterSize)) {
+    if (!(offset + length - storage.size < geometry.clusterSize)) {
       return this.add({
         kind: "error",
         message:
@@ -131,11 +132,17 @@ export class Checker {
     const first = Math.floor(offset / geometry.clusterSize);
     const last = Math.floor((offset + length - 1) / geometry.clusterSize);
     for (let index = first; index <= last; index++) {
-      if (this.references.add(index) <= geometry.maxRefcount) continue;
+      if (this.references.add(index)) continue;
       this.add({
         kind: "error",
         message: `ERROR: overflow cluster offset=0x${hex(index * geometry.clusterSize)}`,
         hostOffset: index * geometry.clusterSize,
+      });
+      this.add({
+        kind: "note",
+        message:
+          "Use qemu-img amend to increase the refcount entry width or qemu-img convert to create a " +
+          "clean copy if the image cannot be opened for writing",
       });
     }
   }
@@ -143,6 +150,13 @@ export class Checker {
   /** What snapshots refer to: their L1 tables, all behind them, and the table of snapshots. */
   private async countSnapshots(): Promise<void> {
     const { snapshots, storage, geometry } = this.metadata;
+    if (this.metadata.hasDataFile && snapshots.entries.length > 0) {
+      this.add({
+        kind: "error",
+        message: `ERROR ${snapshots.entries.length} snapshots in image with data file`,
+        hostOffset: snapshots.offset,
+      });
+    }
     for (const snapshot of snapshots.entries) {
       const { id, name, l1Offset, l1Size } = snapshot;
       const wrong =
@@ -199,18 +213,26 @@ export class Checker {
         hostOffset: place,
         guest,
       });
-      return;
     }
-    const table = await this.l2Table(offset);
-    if (table !== undefined) this.countL2Table(table, guest.start, isActive);
+    this.countL2Table(await this.l2Table(offset), guest.start, isActive);
   }
 
-  /** The L2 table at `offset`; undefined where it is not inside the file, which has been reported. */
-  private async l2Table(offset: HostOffset): Promise<Table | undefined> {
+  /**
+   * The L2 table at `offset`. One that is misplaced is read all the same, as QEMU reads it, with zeros past
+   * the end of the file: what it refers to is not to be taken for lost.
+   */
+  private async l2Table(offset: HostOffset): Promise<Table> {
     const { geometry, storage, l2 } = this.metadata;
-    const inside =
-      offset % geometry.clusterSize === 0 && offset + geometry.clusterSize <= storage.size;
-    return inside ? l2.load(offset) : undefined;
+    if (this.isInPlace(offset)) return l2.load(offset);
+    const bytes = new Uint8Array(geometry.clusterSize);
+    if (offset < storage.size) await storage.read(offset, bytes);
+    return new Table(offset, bytes, geometry.l2EntrySize);
+  }
+
+  /** Whether a table can be there; one that is somewhere else is not repaired. */
+  private isInPlace(offset: HostOffset): boolean {
+    const { geometry, storage } = this.metadata;
+    return offset % geometry.clusterSize === 0 && offset + geometry.clusterSize <= storage.size;
   }
 
   private countL2Table(table: Table, tableStart: number, isActive: boolean): void {
@@ -286,10 +308,12 @@ export class Checker {
       }
       if (!hasPlace) continue;
       const isZero = hasSubclusters ? data === 0 : (lower & zeroBit) !== 0;
-      if (host % clusterSize !== 0 && isZero && this.mender?.errors === true) {
+      const { mender } = this;
+      const mends = host % clusterSize !== 0 && isZero && this.isInPlace(table.offset);
+      if (mends && mender?.errors === true) {
         // Nothing is lost with the place of zeros.
-        this.mender.zeroEntry(table, index);
-        this.mender.fixed.corruptions++;
+        mender.zeroEntry(table, index);
+        mender.fixed.corruptions++;
         this.add({ kind: "note", message: `Repairing ${this.unaligned(host, true)}`, ...place });
         continue;
       }
@@ -316,12 +340,23 @@ export class Checker {
       : `offset=${hex(host)}: Data cluster is not properly aligned; L2 entry corrupted.`;
   }
 
-  private countRefcountBlocks(): void {
+  private async countRefcountBlocks(): Promise<void> {
     const { geometry, refcounts, storage } = this.metadata;
     const clusters = divideUp(storage.size, geometry.clusterSize);
+    const raw = new Uint8Array(refcounts.table.length * entrySize);
+    await storage.read(refcounts.tableOffset, raw);
     refcounts.table.forEach((offset, i) => {
-      if (offset === 0) return;
       const place = refcounts.tableOffset + i * entrySize;
+      const [bit8 = 0, low = 0] = raw.subarray((i + 1) * entrySize - 2, (i + 1) * entrySize);
+      if ((bit8 & 1) !== 0 || low !== 0) {
+        this.needsRebuild = true;
+        return this.add({
+          kind: "error",
+          message: `ERROR refcount table entry ${i} has reserved bits set`,
+          hostOffset: place,
+        });
+      }
+      if (offset === 0) return;
       if (offset % geometry.clusterSize !== 0) {
         this.needsRebuild = true;
         return this.add({
@@ -332,7 +367,8 @@ export class Checker {
       }
       const index = offset / geometry.clusterSize;
       if (index >= clusters) {
-        this.needsRebuild = true;
+        // It counts nothing that is there, so leaks can be repaired without it.
+        this.needsRebuild ||= this.mender?.errors === true;
         return this.add({
           kind: "error",
           message: `ERROR refcount block ${i} is outside image`,
@@ -355,7 +391,7 @@ export class Checker {
   async compareRefcounts(mender?: Mender): Promise<void> {
     const { geometry, refcounts, storage } = this.metadata;
     const { clusterSize, refcountsPerBlock } = geometry;
-    const clusters = divideUp(storage.size, clusterSize);
+    const clusters = Math.max(divideUp(storage.size, clusterSize), this.references.end);
     this.highest = 0;
     for (let first = 0; first < clusters; first += refcountsPerBlock) {
       throwIfAborted(this.options.signal);
@@ -450,7 +486,7 @@ export class Checker {
         else if (mender !== undefined) l1.share(i);
       }
       const table = await this.l2Table(offset);
-      if (table !== undefined) await this.checkCopiedEntries(table, start, mender);
+      await this.checkCopiedEntries(table, start, this.isInPlace(offset) ? mender : undefined);
     }
   }
 

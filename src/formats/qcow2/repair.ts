@@ -23,6 +23,8 @@ export async function repair(
   const mender = new ImageMender(metadata, what === "all");
   const checker = new Checker(metadata, { signal }, mender);
   await checker.countReferences();
+  // Entries that point nowhere now are so on disk before what they pointed to is freed.
+  await mender.finish();
   const counted = { ...checker.found };
   await checker.compareRefcounts();
   let needsMore = false;
