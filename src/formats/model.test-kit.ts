@@ -512,9 +512,16 @@ export class Model {
   private async restore(which: number): Promise<void> {
     const [name, bytes] = [...this.kept][Math.floor(which * this.kept.size)] ?? [];
     if (name === undefined || bytes === undefined) return;
-    const { bitmaps } = this.setup;
-    if (bytes.length === 0 && bitmaps.length > 0) return;
     const snapshots = await this.disk.image.snapshots!();
+    if (this.setup.bitmaps.length > 0) {
+      // They would not know of what going back changes.
+      const code = await snapshots.apply({ name }).then(
+        () => "none",
+        (error: { code: string }) => error.code,
+      );
+      assert.equal(code, "E_UNSUPPORTED", "going back with bitmaps");
+      return;
+    }
     try {
       await snapshots.apply({ name });
     } catch (error) {
@@ -523,7 +530,6 @@ export class Model {
         throw error;
       return this.expectContents();
     }
-    this.changed = new Set([...this.changed].filter((at) => at * 512 < bytes.length));
     this.bytes = bytes.slice();
     await this.expectContents();
   }

@@ -29,10 +29,8 @@ export interface SnapshotSurroundings {
   /** Runs a task while nothing else changes the metadata. */
   exclusively(task: () => Promise<void>): Promise<void>;
   readonly leases: Leases;
-  /** Bitmaps, which have something to say about another state or size of the disk. */
-  bitmaps():
-    | { list(): readonly unknown[]; refuseResize(size: number): void; resized(size: number): void }
-    | undefined;
+  /** Bitmaps, which follow what changes. */
+  bitmaps(): { list(): readonly unknown[] } | undefined;
 }
 
 /** Clusters in a row that have lost a reference. */
@@ -140,8 +138,7 @@ export class Qcow2Snapshots implements Snapshots {
       this.refuseBitmaps(storage.name);
       const snapshot = this.wanted(reference);
       const size = snapshot.diskSize;
-      const isResize = size !== metadata.diskSize;
-      if (isResize) this.refuseResize(metadata, size);
+      if (size !== metadata.diskSize) this.refuseResize(metadata, size);
       const gained = await readSnapshotL1(storage, geometry, snapshot);
       await metadata.growL1(Math.max(geometry.l1Entries(size), gained.length));
       const lost = metadata.l1;
@@ -149,7 +146,6 @@ export class Qcow2Snapshots implements Snapshots {
       bytes.set(gained.bytes);
       const l1 = new L1Table(lost.offset, bytes);
       await this.switch(metadata, { l1, size, gained, lost });
-      if (isResize) this.around?.bitmaps()?.resized(size);
       await this.shareL1(metadata, gained);
     });
   }
@@ -337,7 +333,7 @@ export class Qcow2Snapshots implements Snapshots {
   }
 
   private refuseResize(metadata: Metadata, size: number): void {
-    const { storage, header, geometry, diskSize } = metadata;
+    const { storage, header, geometry } = metadata;
     const file = storage.name;
     if (header.fields.version < 3) throw versionTwo(file);
     if (size % 512 !== 0 || geometry.l1Entries(size) * entrySize > maxL1Bytes) {
@@ -346,7 +342,6 @@ export class Qcow2Snapshots implements Snapshots {
         value: size,
       });
     }
-    if (size !== diskSize) this.around?.bitmaps()?.refuseResize(size);
   }
 }
 
