@@ -18,6 +18,7 @@ test.runIf(onLinux)("so is a C library that is not glibc", () => {
       throw new Error("libc.so.6: cannot open shared object file");
     },
     errno: () => 0,
+    address: () => 0n,
   }));
   expect(search.reason).toBe("the C library is not glibc");
 });

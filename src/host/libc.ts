@@ -1,5 +1,5 @@
-import { createRequire } from "node:module";
 import { errno } from "./errno.ts";
+import { requireKoffi, type ForeignInterface } from "./foreign.ts";
 
 /**
  * The few calls of the C library that Node does not offer. Every call returns what the kernel does:
@@ -46,20 +46,6 @@ export const Advice = { normal: 0, random: 1, sequential: 2, willNeed: 3, dontNe
 export type LibcSearch =
   | { readonly libc: Libc; readonly reason?: undefined }
   | { readonly libc?: undefined; readonly reason: string };
-
-type ForeignFunction = ((...values: unknown[]) => unknown) & {
-  readonly async: (...values: unknown[]) => void;
-};
-
-/** The part of koffi that is used. */
-export interface ForeignInterface {
-  load(library: string): { func(prototype: string): ForeignFunction };
-  errno(): number;
-}
-
-/** Loads koffi, an optional dependency. Throws when it is not installed. */
-const requireKoffi = (): ForeignInterface =>
-  createRequire(import.meta.url)("koffi") as ForeignInterface;
 
 /**
  * Looks for glibc through koffi. Never throws: whatever is missing comes back as a reason, in words.

@@ -13,6 +13,7 @@ import {
   type CompressionType,
 } from "../codec/index.ts";
 import { PlatterError } from "../errors.ts";
+import { findDirectCodecs, type DirectCodecs } from "./direct-codecs.ts";
 import { systemCode } from "./errors.ts";
 
 /** What the calls of node:zlib have in common. */
@@ -54,7 +55,7 @@ function encode(limit: number, run: (limits: Limits) => Uint8Array): Uint8Array 
 }
 
 /** Raw deflate, written as QEMU writes it: a 4 KiB window and the most memory for matching. */
-const zlibCodec: Codec = {
+export const zlibCodec: Codec = {
   type: "zlib",
   decompress(packed, into) {
     let output: Uint8Array;
@@ -86,7 +87,7 @@ const zlibCodec: Codec = {
  * Zstandard at its default level. What a frame says of its content's size is not used to reserve
  * memory: the output is bounded by `into` from the first byte on.
  */
-const zstdCodec: Codec = {
+export const zstdCodec: Codec = {
   type: "zstd",
   decompress(packed, into) {
     decompressZstdFrames(packed, into, (frame, room) => zstdDecompressSync(frame, upTo(room)));
@@ -101,15 +102,21 @@ const zstdCodec: Codec = {
     ),
 };
 
-/** The codecs of `node:zlib`. Both are there at once. */
+let direct: DirectCodecs | undefined;
+
+/**
+ * The codecs that Node has: called directly where that can be done, otherwise through `node:zlib`. Both
+ * are there at once.
+ */
 export const nodeCodecs: Codecs = {
   crypto: async () => (await import("./crypto.ts")).nodeCrypto,
   load: (type) => {
+    direct ??= findDirectCodecs();
     switch (type) {
       case "zlib":
-        return Promise.resolve(zlibCodec);
+        return Promise.resolve(direct.zlib ?? zlibCodec);
       case "zstd":
-        return Promise.resolve(zstdCodec);
+        return Promise.resolve(direct.zstd ?? zstdCodec);
       default:
         return Promise.reject(
           new PlatterError("E_CODEC", `There is no codec for '${String(type)}'.`, { value: type }),
