@@ -11,6 +11,7 @@ export default defineConfig({
   entry: {
     index: "src/index.ts",
     core: "src/core.ts",
+    "chunks/codec-worker": "src/host/codec-worker.ts",
     ...(existsSync(commandLine) ? { cli: commandLine } : {}),
   },
   format: "esm",

@@ -1,4 +1,5 @@
 import type { Crypto } from "./crypto.ts";
+import type { CodecPool } from "./pool.ts";
 
 /** The compression types that qcow2 knows (specification, "compression_type"). */
 export type CompressionType = "zlib" | "zstd";
@@ -17,10 +18,10 @@ export interface Codec {
    */
   decompress(packed: Uint8Array, into: Uint8Array): void;
   /**
-   * Compresses `data`. Returns undefined when the result would not be smaller than `limit` bytes.
-   * Absent: this codec can only read.
+   * Compresses `data` into the start of `into` and returns the packed length; undefined when there is
+   * not enough room, whatever is in `into` then. Absent: this codec can only read.
    */
-  compress?(data: Uint8Array, limit: number, level?: number): Uint8Array | undefined;
+  compress?(data: Uint8Array, into: Uint8Array, level?: number): number | undefined;
 }
 
 /**
@@ -31,4 +32,9 @@ export interface Codecs {
   load(type: CompressionType): Promise<Codec>;
   /** What encrypted images need. Absent: they cannot be used. */
   crypto?(): Promise<Crypto>;
+  /**
+   * The codecs on `threads` threads, by default one for each processor. The caller closes it. Absent:
+   * there are no threads.
+   */
+  pool?(threads?: number): CodecPool;
 }

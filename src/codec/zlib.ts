@@ -57,10 +57,9 @@ export const portableZlib: Codec = {
       zlibInflateEnd(stream);
     }
   },
-  compress(data, limit, level = defaultLevel) {
+  compress(data, into, level = defaultLevel) {
     // Deflate reports the end only with room to spare, so the buffer has one byte too many.
-    const room = Math.min(limit, worstCase(data.length));
-    if (room <= 1) return undefined;
+    const room = Math.min(into.length + 1, worstCase(data.length));
     const stream = new ZStream();
     const status = zlibDeflateInit2(
       stream,
@@ -83,7 +82,8 @@ export const portableZlib: Codec = {
       // With too little room, deflate stops where the room ends: incompressible data costs no more
       // than finding that out.
       if (zlibDeflate(stream, Z_FINISH) !== Z_STREAM_END) return undefined;
-      return packed.slice(0, stream.total_out);
+      into.set(packed.subarray(0, stream.total_out));
+      return stream.total_out;
     } finally {
       zlibDeflateEnd(stream);
     }

@@ -1,4 +1,4 @@
-import { copy, type CopySource } from "../copy/index.ts";
+import { copy, fromDisk, type CopySource } from "../copy/index.ts";
 import type { Disk } from "../disk/index.ts";
 import { PlatterError } from "../errors.ts";
 import type { CommandContext } from "./context.ts";
@@ -55,7 +55,7 @@ export async function commit(
     for (let i = 0; i < depth; i++) target = target?.backing;
     if (target === undefined) throw noBacking(name);
     if (target.size < disk.size) await target.resize(disk.size);
-    await copy(above(disk, depth), target, {
+    await copy(above(disk, depth), target, context.codecs, {
       topLayerOnly: true,
       unit: unitOf(target),
       // What is data above is data below: zeros are not looked for.
@@ -87,8 +87,7 @@ const unitOf = ({ image }: Disk): number =>
 /** What the layers above `depth` have. */
 function above(disk: Disk, depth: number): CopySource {
   return {
-    size: disk.size,
-    read: (at, into) => disk.read(at, into),
+    ...fromDisk(disk),
     async *extents(options) {
       for await (const extent of disk.extents(options)) {
         yield { ...extent, depth: extent.depth < depth ? 0 : 1 };

@@ -27,6 +27,12 @@ export interface ConvertOptions {
   /** Creation options of the target by name. */
   readonly targetOptions?: FormatOptionValues | undefined;
   readonly compress?: boolean | undefined;
+  /** With `compress`: how hard, 0 to 9 for zlib and 1 to 19 for zstd. Default: the codec's own level. */
+  readonly compressionLevel?: number | undefined;
+  /** Threads that compress and decompress; the result does not depend on it. Default: one for each processor. */
+  readonly threads?: number | undefined;
+  /** Most bytes of memory for data on its way. Default 128 MiB. */
+  readonly memory?: number | undefined;
   /** The target gets this backing image, and only what the source has itself is copied. */
   readonly backing?: BackingReference | undefined;
   /** Runs of zeros of at least this many bytes are not stored; 0 stores everything. */
@@ -168,7 +174,7 @@ async function fillNew(
     const disk = new Disk(made.image, behind, codecs);
     refuseCompressed(disk, options);
     bitmaps?.refuse(disk);
-    await copy(source, disk, {
+    await copy(source, disk, context.codecs, {
       ...copyOptions(options, context),
       targetIsZero: backing === undefined && created.areEmpty,
       topLayerOnly: backing !== undefined,
@@ -222,7 +228,7 @@ async function fillExisting(
         },
       );
     }
-    await copy(source, disk, { ...copyOptions(options, context), targetIsZero });
+    await copy(source, disk, context.codecs, { ...copyOptions(options, context), targetIsZero });
     await bitmaps?.copy(disk);
     if (sync) await disk.flush();
   });
@@ -245,6 +251,9 @@ function refuseCompressed({ name, image }: Disk, { compress }: ConvertOptions): 
 
 const copyOptions = (options: ConvertOptions, { signal, onProgress }: CommandContext) => ({
   compress: options.compress ?? false,
+  level: options.compressionLevel,
+  threads: options.threads,
+  memory: options.memory,
   sparse: options.sparseSize ?? 4096,
   writethrough: options.writethrough ?? false,
   bytesPerSecond: options.bytesPerSecond,

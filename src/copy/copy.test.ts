@@ -1,13 +1,14 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { Disk } from "../disk/index.ts";
+import { Buffers } from "../bytes/index.ts";
+import { Gatherer, type Disk } from "../disk/index.ts";
 import { openDisk, qcow2, raw } from "../formats/index.ts";
 import { MemoryStorage } from "../storage/index.ts";
-import { portableCodecs } from "../codec/index.ts";
+import { localPool, portableCodecs } from "../codec/index.ts";
 import { copy, type CopyProgress } from "./copy.ts";
 import { dataRuns } from "./data-runs.ts";
 import { plan, planTopLayer, type Segment } from "./plan.ts";
-import { concatenate } from "./source.ts";
+import { concatenate, fromDisk } from "./source.ts";
 
 async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
   const collected: T[] = [];
@@ -91,7 +92,7 @@ describe("plan", () => {
     const disk = await newDisk(100 * 1024, 512);
     await disk.write(5000, new Uint8Array(300).fill(1));
     await disk.write(70_000, new Uint8Array(3000).fill(1));
-    const cut = plan(disk, { unit: 4096, longest: 32_768, signal: undefined });
+    const cut = plan(fromDisk(disk), { unit: 4096, longest: 32_768, signal: undefined });
     expect(drawn(await collect(cut))).toEqual([
       "0-4096:",
       "4096-8192:4608-5632",
@@ -104,7 +105,7 @@ describe("plan", () => {
   test("cuts long data at multiples of the longest segment", async () => {
     const disk = await newDisk(64 * 1024, 512);
     await disk.write(10_000, new Uint8Array(40_000).fill(1));
-    const cut = plan(disk, { unit: 512, longest: 16_384, signal: undefined });
+    const cut = plan(fromDisk(disk), { unit: 512, longest: 16_384, signal: undefined });
     expect(drawn(await collect(cut))).toEqual([
       "0-9728:",
       "9728-16384:9728-16384",
@@ -119,9 +120,19 @@ describe("plan", () => {
     const disk = await newDisk(8192, 512, MemoryStorage.from(new Uint8Array(8192).fill(9)));
     await disk.write(1024, new Uint8Array(512).fill(1));
     await disk.writeZeroes(4096, 1024);
-    const cut = planTopLayer(disk, { backed: 8192, unit: 1, longest: 4096, signal: undefined });
+    const cut = planTopLayer(fromDisk(disk), {
+      backed: 8192,
+      unit: 1,
+      longest: 4096,
+      signal: undefined,
+    });
     expect(drawn(await collect(cut))).toEqual(["1024-1536:1024-1536", "4096-5120:"]);
-    const wide = planTopLayer(disk, { backed: 8192, unit: 2048, longest: 4096, signal: undefined });
+    const wide = planTopLayer(fromDisk(disk), {
+      backed: 8192,
+      unit: 2048,
+      longest: 4096,
+      signal: undefined,
+    });
     expect(drawn(await collect(wide))).toEqual(["0-2048:0-2048", "4096-6144:4096-6144"]);
   });
 });
@@ -141,7 +152,7 @@ describe("copy", () => {
         targetIsZero: true,
         onProgress: (at: CopyProgress) => seen.push(at),
       };
-      await copy(source, target, options);
+      await copy(fromDisk(source), target, portableCodecs, options);
       const expected = new Uint8Array(source.size);
       const found = new Uint8Array(source.size);
       await source.read(0, expected);
@@ -164,7 +175,7 @@ describe("copy", () => {
       await source.writeZeroes(40_960, 1024);
       await source.write(200_000, new Uint8Array(100_032).fill(2));
       const target = await newDisk(300_032, 65_536, base);
-      await copy(source, target, { topLayerOnly: true, compress });
+      await copy(fromDisk(source), target, portableCodecs, { topLayerOnly: true, compress });
       const expected = new Uint8Array(source.size);
       const found = new Uint8Array(source.size);
       await source.read(0, expected);
@@ -178,7 +189,7 @@ describe("copy", () => {
     await source.write(50_000, new Uint8Array(1000).fill(1));
     const storage = MemoryStorage.from(new Uint8Array(192 * 1024).fill(7));
     const target = await openDisk(storage, { writable: true, format: raw.name });
-    await copy(source, target, {});
+    await copy(fromDisk(source), target, portableCodecs, {});
     const expected = new Uint8Array(192 * 1024).fill(7);
     await source.read(0, expected.subarray(0, source.size));
     expect(storage.toBytes()).toEqual(expected);
@@ -186,7 +197,7 @@ describe("copy", () => {
 
   test("a target that is too small", async () => {
     await expect(
-      copy(await newDisk(2048, 512), await newDisk(1024, 512), {}),
+      copy(fromDisk(await newDisk(2048, 512)), await newDisk(1024, 512), portableCodecs, {}),
     ).rejects.toMatchObject({
       code: "E_OUT_OF_RANGE",
     });
@@ -196,7 +207,7 @@ describe("copy", () => {
     const source = await newDisk(8 * 2 ** 20, 65_536);
     await source.write(0, new Uint8Array(8 * 2 ** 20).fill(1));
     const controller = new AbortController();
-    const copying = copy(source, await newDisk(8 * 2 ** 20, 65_536), {
+    const copying = copy(fromDisk(source), await newDisk(8 * 2 ** 20, 65_536), portableCodecs, {
       signal: controller.signal,
       onProgress: ({ done }) => {
         if (done > 0) controller.abort();
@@ -214,7 +225,8 @@ test("disks one after the other are one", async () => {
   const both = concatenate([first, second]);
   expect(both.size).toBe(3072);
   const found = new Uint8Array(1024);
-  await both.read(512, found);
+  const gatherer = new Gatherer(localPool(portableCodecs), new Buffers());
+  await both.gather(gatherer, [{ start: 512, end: 1536 }], 512, found);
   expect([found[0], found[511], found[512], found[1023]]).toEqual([1, 1, 2, 2]);
   const extents = await collect(both.extents({ start: 600 }));
   expect(extents.map(({ start, length, zero }) => [start, length, zero])).toEqual([

@@ -1,10 +1,13 @@
-import { alignDown, alignUp, isZero } from "../bytes/index.ts";
-import type { Disk } from "../disk/index.ts";
+import { Buffers } from "../bytes/index.ts";
+import { localPool, type CodecPool, type Codecs } from "../codec/index.ts";
+import { Gatherer, type Disk } from "../disk/index.ts";
 import { PlatterError, throwIfAborted } from "../errors.ts";
-import { dataRuns } from "./data-runs.ts";
+import { Loader, type LoadedSegment, type Packing } from "./loader.ts";
+import { Mover } from "./mover.ts";
 import { Pace } from "./pace.ts";
-import { plan, planTopLayer, type Segment } from "./plan.ts";
+import { cutZeros, plan, planTopLayer, type Segment } from "./plan.ts";
 import type { CopySource } from "./source.ts";
+import { WriteWindow } from "./write-window.ts";
 
 /** How far a copy has come. */
 export interface CopyProgress {
@@ -18,6 +21,8 @@ export interface CopyProgress {
 export interface CopyOptions {
   /** Compress each cluster. */
   readonly compress?: boolean;
+  /** With `compress`: how hard; the codec's own level if absent. */
+  readonly level?: number | undefined;
   /**
    * Runs of zeros of at least this many bytes are not stored; 0 stores everything, and Infinity what
    * the source stores. Default 4096.
@@ -38,19 +43,33 @@ export interface CopyOptions {
   readonly writethrough?: boolean;
   /** Most bytes of data moved in a second. */
   readonly bytesPerSecond?: number | undefined;
+  /** Threads that compress and decompress. Default: one for each processor. */
+  readonly threads?: number | undefined;
+  /** Most bytes of memory for data on its way. Default 128 MiB; at least two segments are held. */
+  readonly memory?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: CopyProgress) => void) | undefined;
 }
 
-/** Longest piece that is read at once. Two are in memory: one being read, one being written. */
+/** Longest piece that is read at once. */
 const segmentBytes = 2 * 1024 * 1024;
+
+/** Memory for data on its way, unless said otherwise. */
+const defaultMemory = 128 * 1024 * 1024;
+
+/** Segments that are being written while the next ones are read. */
+const writesAhead = 3;
 
 /**
  * Copies all of `source` to the start of `target`, which must be at least as large. The plan is made
- * from the mapping; the data is read a segment ahead of writing.
+ * from the mapping; data is read, compressed and decompressed several segments ahead of writing.
  */
-export async function copy(source: CopySource, target: Disk, options: CopyOptions): Promise<void> {
-  const { signal, onProgress, topLayerOnly = false } = options;
+export async function copy(
+  source: CopySource,
+  target: Disk,
+  codecs: Codecs,
+  options: CopyOptions,
+): Promise<void> {
   if (target.size < source.size) {
     throw new PlatterError(
       "E_OUT_OF_RANGE",
@@ -58,40 +77,77 @@ export async function copy(source: CopySource, target: Disk, options: CopyOption
       { file: target.name, field: "size", value: target.size },
     );
   }
+  const packing = options.compress === true ? packingFor(target, options.level) : undefined;
+  const pool = codecs.pool?.(options.threads) ?? localPool(codecs);
+  try {
+    await carry(source, target, pool, packing, options);
+  } finally {
+    await pool.close();
+  }
+}
+
+async function carry(
+  source: CopySource,
+  target: Disk,
+  pool: CodecPool,
+  packing: Packing | undefined,
+  options: CopyOptions,
+): Promise<void> {
+  const { signal, onProgress, bytesPerSecond, memory = defaultMemory } = options;
   const total = source.size;
   onProgress?.({ done: 0, total });
-  const segments = topLayerOnly
-    ? planTopLayer(source, {
-        // Only whole clusters can be compressed.
-        unit: options.compress === true ? copyUnit(target) : (options.unit ?? 1),
-        longest: segmentBytes,
-        signal,
-        backed: options.backed ?? source.size,
-      })
-    : plan(source, { unit: copyUnit(target), longest: segmentBytes, signal });
-  const reader = new SegmentReader(source, segments);
-  const mover = new Mover(target, options);
-  const { bytesPerSecond } = options;
+  const buffers = new Buffers();
+  const segments = segmentsOf(source, target, options);
+  const loader = new Loader(source, new Gatherer(pool, buffers), pool, buffers, {
+    bufferBytes: segmentBytes,
+    zeros: options.sparse === 0,
+    packing,
+  });
+  // Packed bytes, of the source or for the target, take as much again.
+  const held = Math.max(2, Math.floor(memory / (2 * segmentBytes)));
+  const writing = Math.min(writesAhead, Math.floor(held / 2));
+  const reading = Math.min(2 * pool.width + 1, held - writing);
+  const window = new WriteWindow(target, writing);
+  const mover = new Mover(target, window, copyUnit(target), options);
   const pace = bytesPerSecond === undefined ? undefined : new Pace(bytesPerSecond, signal);
-  let ahead = reader.next();
+  const ahead = new Ahead(segments, (segment) => loader.load(segment), reading);
   try {
     for (;;) {
-      const current = await ahead;
-      if (current === undefined) break;
+      const loaded = await ahead.next();
+      if (loaded === undefined) break;
       throwIfAborted(signal);
-      ahead = reader.next();
-      // Its error is thrown when its turn comes, unless writing fails first.
-      ahead.catch(() => undefined);
-      await pace?.spend(current.bytes?.length ?? 0);
-      await mover.move(current.segment, current.bytes);
-      onProgress?.({ done: current.segment.end, total });
+      const { segment, bytes } = loaded;
+      await pace?.spend(bytes === undefined ? 0 : segment.end - segment.start);
+      await mover.move(loaded);
+      await window.endGroup(() => loader.done(loaded));
+      onProgress?.({ done: segment.end, total });
     }
+    await window.settle();
+  } catch (error) {
+    await window.giveUp();
+    throw error;
   } finally {
     // Nothing may be reading from the source when its owner closes it.
-    await ahead.catch(() => undefined);
-    await segments.return(undefined);
+    await ahead.close();
   }
   onProgress?.({ done: total, total });
+}
+
+function segmentsOf(
+  source: CopySource,
+  target: Disk,
+  { topLayerOnly = false, compress, unit, backed, sparse, signal }: CopyOptions,
+): AsyncGenerator<Segment> {
+  const cut = { longest: segmentBytes, signal };
+  const segments = topLayerOnly
+    ? planTopLayer(source, {
+        ...cut,
+        // Only whole clusters can be compressed.
+        unit: compress === true ? copyUnit(target) : (unit ?? 1),
+        backed: backed ?? source.size,
+      })
+    : plan(source, { ...cut, unit: copyUnit(target) });
+  return sparse === 0 ? cutZeros(segments, segmentBytes) : segments;
 }
 
 /** Segments start and end at clusters of the target, so that no cluster is written twice. */
@@ -99,114 +155,50 @@ function copyUnit(target: Disk): number {
   return Math.min(segmentBytes, Math.max(512, target.image.clusterSize));
 }
 
-/** A segment and its contents; all-zero segments have none. */
-interface LoadedSegment {
-  readonly segment: Segment;
-  readonly bytes: Uint8Array | undefined;
+/** How the clusters of `target` are compressed. Throws `E_UNSUPPORTED` when they cannot be. */
+function packingFor(target: Disk, level: number | undefined): Packing {
+  const { clusterSize, compression } = target.image;
+  target.checkCompressible(0, Math.min(clusterSize, target.size));
+  return { type: compression ?? "zlib", level, clusterSize, targetSize: target.size };
 }
 
-/** Reads segments, into two buffers in turn. */
-class SegmentReader {
-  private readonly source: CopySource;
+/** Loads segments in order, several at a time. */
+class Ahead {
   private readonly segments: AsyncGenerator<Segment>;
-  private readonly buffers = [new Uint8Array(segmentBytes), new Uint8Array(segmentBytes)];
+  private readonly load: (segment: Segment) => Promise<LoadedSegment>;
+  private readonly depth: number;
+  private readonly loading: Array<Promise<LoadedSegment>> = [];
+  private planned = false;
 
-  constructor(source: CopySource, segments: AsyncGenerator<Segment>) {
-    this.source = source;
+  constructor(
+    segments: AsyncGenerator<Segment>,
+    load: (segment: Segment) => Promise<LoadedSegment>,
+    depth: number,
+  ) {
     this.segments = segments;
+    this.load = load;
+    this.depth = depth;
   }
 
+  /** The next segment when it is loaded; undefined after the last. */
   async next(): Promise<LoadedSegment | undefined> {
-    const result = await this.segments.next();
-    if (result.done === true) return undefined;
-    const segment = result.value;
-    if (segment.pieces.length === 0) return { segment, bytes: undefined };
-    this.buffers.reverse();
-    const bytes = this.buffers[0]!.subarray(0, segment.end - segment.start);
-    let filled = segment.start;
-    for (const { start, end } of segment.pieces) {
-      bytes.fill(0, filled - segment.start, start - segment.start);
-      await this.source.read(start, bytes.subarray(start - segment.start, end - segment.start));
-      filled = end;
-    }
-    bytes.fill(0, filled - segment.start);
-    return { segment, bytes };
-  }
-}
-
-/** Carries segments to the target. */
-class Mover {
-  private readonly target: Disk;
-  private readonly options: CopyOptions;
-  private readonly sparse: number;
-  private readonly zeros = new Uint8Array(segmentBytes);
-
-  constructor(target: Disk, options: CopyOptions) {
-    this.target = target;
-    this.options = options;
-    this.sparse = options.sparse ?? 4096;
-  }
-
-  async move(segment: Segment, bytes: Uint8Array | undefined): Promise<void> {
-    if (bytes === undefined) return this.moveZeros(segment.start, segment.end);
-    if (this.options.compress === true) return this.moveCompressed(segment.start, bytes);
-    const { target } = this;
-    // In an empty target whole subclusters are written: what surrounds the data in them is zeros.
-    const widens = this.options.targetIsZero === true && this.options.topLayerOnly !== true;
-    const unit = widens ? (target.image.subclusterSize ?? copyUnit(target)) : 1;
-    let done = 0;
-    for (const run of dataRuns(bytes, segment.start, this.sparse)) {
-      const start = Math.max(done, alignDown(segment.start + run.start, unit) - segment.start);
-      const end = Math.min(bytes.length, alignUp(segment.start + run.end, unit) - segment.start);
-      await this.zeroRange(segment.start + done, segment.start + start);
-      if (start < end) await this.write(segment.start + start, bytes.subarray(start, end));
-      done = Math.max(done, end);
-    }
-    await this.zeroRange(segment.start + done, segment.end);
-  }
-
-  private async moveCompressed(at: number, bytes: Uint8Array): Promise<void> {
-    const { clusterSize } = this.target.image;
-    for (let from = 0; from < bytes.length; from += clusterSize) {
-      throwIfAborted(this.options.signal);
-      const cluster = bytes.subarray(from, Math.min(bytes.length, from + clusterSize));
-      if (this.sparse > 0 && isZero(cluster)) {
-        await this.zeroRange(at + from, at + from + cluster.length);
-      } else if (cluster.length === clusterSize || at + bytes.length === this.target.size) {
-        await this.target.writeCompressed(at + from, cluster);
-        await this.writeThrough();
-      } else {
-        // The source ends inside a cluster of a larger target.
-        await this.write(at + from, cluster);
+    while (!this.planned && this.loading.length < this.depth) {
+      const result = await this.segments.next();
+      if (result.done === true) {
+        this.planned = true;
+        break;
       }
+      const loading = this.load(result.value);
+      // Its error is thrown when its turn comes, unless something else fails first.
+      loading.catch(() => undefined);
+      this.loading.push(loading);
     }
+    return this.loading.shift();
   }
 
-  /** Zeros of the plan; stored like data if everything is to be stored. */
-  private async moveZeros(start: number, end: number): Promise<void> {
-    if (this.sparse > 0) return this.zeroRange(start, end);
-    for (let at = start; at < end;) {
-      throwIfAborted(this.options.signal);
-      const stop = Math.min(end, alignDown(at, segmentBytes) + segmentBytes);
-      const zeros = this.zeros.subarray(0, stop - at);
-      if (this.options.compress === true) await this.moveCompressed(at, zeros);
-      else await this.write(at, zeros);
-      at = stop;
-    }
-  }
-
-  private async zeroRange(start: number, end: number): Promise<void> {
-    if (start >= end || this.options.targetIsZero === true) return;
-    await this.target.writeZeroes(start, end - start);
-    await this.writeThrough();
-  }
-
-  private async write(at: number, bytes: Uint8Array): Promise<void> {
-    await this.target.write(at, bytes);
-    await this.writeThrough();
-  }
-
-  private async writeThrough(): Promise<void> {
-    if (this.options.writethrough === true) await this.target.flush();
+  /** Resolves when nothing is being loaded any more. */
+  async close(): Promise<void> {
+    await Promise.allSettled(this.loading);
+    await this.segments.return(undefined);
   }
 }

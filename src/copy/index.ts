@@ -1,4 +1,4 @@
 export { copy } from "./copy.ts";
 export { salvaging } from "./salvage.ts";
-export { concatenate } from "./source.ts";
+export { concatenate, fromDisk } from "./source.ts";
 export type { CopySource } from "./source.ts";

@@ -3,7 +3,11 @@ import { openDisk } from "../formats/index.ts";
 import { FaultyStorage, MemoryStorage } from "../storage/index.ts";
 import { PlatterError } from "../errors.ts";
 import { Pace } from "./pace.ts";
+import { Buffers } from "../bytes/index.ts";
+import { localPool, portableCodecs } from "../codec/index.ts";
+import { Gatherer } from "../disk/index.ts";
 import { salvaging } from "./salvage.ts";
+import { fromDisk } from "./source.ts";
 
 describe("a pace", () => {
   test("waits until the bytes have had their time", async () => {
@@ -42,12 +46,13 @@ describe("salvaging", () => {
     const storage = new FaultyStorage(MemoryStorage.from(bytes), { faults });
     const disk = await openDisk(storage, { format: "raw" });
     const lost: number[] = [];
-    const source = salvaging(disk, (offset, error) => {
+    const source = salvaging(fromDisk(disk), (offset, error) => {
       expect(error).toBeInstanceOf(PlatterError);
       lost.push(offset);
     });
     const into = new Uint8Array(2048);
-    await source.read(1024, into);
+    const gatherer = new Gatherer(localPool(portableCodecs), new Buffers());
+    await source.gather(gatherer, [{ start: 1024, end: 3072 }], 1024, into);
     expect(lost).toEqual([1536, 2048]);
     const expected = new Uint8Array(2048).fill(7).fill(0, 512, 1536);
     expect(into).toEqual(expected);

@@ -93,6 +93,24 @@ export async function* planTopLayer(
   }
 }
 
+/** The same segments, with those that are all zeros cut to at most `longest` bytes. */
+export async function* cutZeros(
+  segments: AsyncIterable<Segment>,
+  longest: number,
+): AsyncGenerator<Segment> {
+  for await (const segment of segments) {
+    if (segment.pieces.length > 0) {
+      yield segment;
+      continue;
+    }
+    for (let { start } = segment; start < segment.end;) {
+      const end = Math.min(segment.end, alignDown(start, longest) + longest);
+      yield { start, end, pieces: [] };
+      start = end;
+    }
+  }
+}
+
 function addPiece(pieces: Range[], piece: Range): void {
   const last = pieces.at(-1);
   if (last?.end === piece.start) pieces[pieces.length - 1] = { start: last.start, end: piece.end };

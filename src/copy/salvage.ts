@@ -1,3 +1,5 @@
+import type { Bytes } from "../bytes/index.ts";
+import type { Gatherer, GuestRange } from "../disk/index.ts";
 import type { CopySource } from "./source.ts";
 
 /** The unit in which an unreadable range is narrowed down. */
@@ -11,25 +13,38 @@ export function salvaging(
   source: CopySource,
   onReadError: (offset: number, error: unknown) => void,
 ): CopySource {
-  const readSectors = async (at: number, into: Uint8Array): Promise<void> => {
-    for (let done = 0; done < into.length; done += sector) {
-      const bytes = into.subarray(done, Math.min(done + sector, into.length));
-      try {
-        await source.read(at + done, bytes);
-      } catch (error) {
-        bytes.fill(0);
-        onReadError(at + done, error);
-      }
+  const gatherSector = async (
+    gatherer: Gatherer,
+    range: GuestRange,
+    at: number,
+    into: Bytes,
+  ): Promise<void> => {
+    const from = range.start - at;
+    const bytes = new Uint8Array(range.end - range.start);
+    try {
+      into.set(await source.gather(gatherer, [range], range.start, bytes), from);
+    } catch (error) {
+      into.fill(0, from, range.end - at);
+      onReadError(range.start, error);
     }
   };
   return {
     size: source.size,
     extents: (options) => source.extents(options),
-    async read(at, into) {
+    async gather(gatherer, ranges, at, into) {
+      const { length } = into;
       try {
-        await source.read(at, into);
+        return await source.gather(gatherer, ranges, at, into);
       } catch {
-        await readSectors(at, into);
+        // The buffer may have been lost on the way.
+        const filled = into.length === length ? into : new Uint8Array(length);
+        for (const { start, end } of ranges) {
+          for (let from = start; from < end; from += sector) {
+            const range = { start: from, end: Math.min(end, from + sector) };
+            await gatherSector(gatherer, range, at, filled);
+          }
+        }
+        return filled;
       }
     },
   };

@@ -1,16 +1,33 @@
-import type { Disk, Extent, ExtentOptions } from "../disk/index.ts";
+import type { Bytes } from "../bytes/index.ts";
+import type { Disk, Extent, ExtentOptions, Gatherer, GuestRange } from "../disk/index.ts";
 
 /** What can be copied: a disk, or several one after the other. */
 export interface CopySource {
   readonly size: number;
   extents(options?: ExtentOptions): AsyncGenerator<Extent>;
-  read(at: number, into: Uint8Array): Promise<void>;
+  /**
+   * Fills `into` with the bytes from `at` on, as far as `ranges` say, and hands it back, possibly as
+   * another object.
+   */
+  gather(
+    gatherer: Gatherer,
+    ranges: readonly GuestRange[],
+    at: number,
+    into: Bytes,
+  ): Promise<Bytes>;
 }
+
+/** One disk. */
+export const fromDisk = (disk: Disk): CopySource => ({
+  size: disk.size,
+  extents: (options) => disk.extents(options),
+  gather: (gatherer, ranges, at, into) => gatherer.gather(disk, ranges, at, into),
+});
 
 /** The disks one after the other, as one. Offsets of extents are in the whole. */
 export function concatenate(disks: readonly Disk[]): CopySource {
   const [only] = disks;
-  if (disks.length === 1 && only !== undefined) return only;
+  if (disks.length === 1 && only !== undefined) return fromDisk(only);
   let size = 0;
   const parts = disks.map((disk) => {
     const start = size;
@@ -30,12 +47,19 @@ export function concatenate(disks: readonly Disk[]): CopySource {
         }
       }
     },
-    async read(at, into) {
-      for (const part of parts) {
-        const from = Math.max(at, part.start);
-        const to = Math.min(at + into.length, part.end);
-        if (from < to) await part.disk.read(from - part.start, into.subarray(from - at, to - at));
+    async gather(gatherer, ranges, at, into) {
+      let filled = into;
+      for (const { disk, start, end } of parts) {
+        const inside = ranges
+          .map((range) => ({
+            start: Math.max(range.start, start) - start,
+            end: Math.min(range.end, end) - start,
+          }))
+          .filter((range) => range.start < range.end);
+        // `at` may lie before the disk: its bytes start further on in the buffer then.
+        if (inside.length > 0) filled = await gatherer.gather(disk, inside, at - start, filled);
       }
+      return filled;
     },
   };
 }

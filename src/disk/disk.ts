@@ -1,20 +1,11 @@
-import {
-  advance,
-  alignDown,
-  alignUp,
-  guest,
-  lower,
-  type GuestOffset,
-  type HostOffset,
-} from "../bytes/index.ts";
-import type { Codec, Codecs } from "../codec/index.ts";
+import { advance, alignDown, alignUp, guest, lower, type GuestOffset } from "../bytes/index.ts";
+import { canPack, readsOnly, type Codecs } from "../codec/index.ts";
 import { PlatterError } from "../errors.ts";
-import type { Storage } from "../storage/index.ts";
-import type { Image, Preallocation, ResizeOptions } from "./image.ts";
-import { EncryptedData } from "./encrypted-data.ts";
+import type { Change, Image, Preallocation, ResizeOptions } from "./image.ts";
+import { GuestData } from "./guest-data.ts";
 import { Kind, Runs } from "./mapping.ts";
-import { ClusterCache } from "./cluster-cache.ts";
 import { extents, type Extent, type ExtentOptions } from "./extents.ts";
+import { PendingChange, PendingOverwrite, type PendingWrite } from "./pending-write.ts";
 import { readable, writable, type StreamOptions } from "./streams.ts";
 
 /** Longest write of zeros in one go, in bytes, where a range has to be filled with them. */
@@ -34,30 +25,20 @@ export class Disk {
   readonly image: Image;
   /** The disk behind this one; absent where there is none or it is not needed. */
   readonly backing: Disk | undefined;
-  private readonly codecs: Codecs | undefined;
-  private codec: Codec | undefined;
-  private readonly unpacked: ClusterCache;
-  /** Where guest data is, if it is encrypted there. */
-  private readonly encrypted: EncryptedData | undefined;
+  /** The bytes that the image's mapping points to. */
+  readonly data: GuestData;
   private closed = false;
 
   /** `codecs` are needed if the image has compressed clusters. Takes charge of image and backing. */
   constructor(image: Image, backing?: Disk, codecs?: Codecs) {
     this.image = image;
     this.backing = backing;
-    this.codecs = codecs;
-    this.unpacked = new ClusterCache(image.clusterSize);
-    this.encrypted = image.cipher && new EncryptedData(this.dataStorage, image.cipher);
+    this.data = new GuestData(image, codecs);
   }
 
   /** Size in bytes. */
   get size(): number {
     return this.image.size;
-  }
-
-  /** Where the image's guest data lies. */
-  private get dataStorage(): Storage {
-    return this.image.dataStorage ?? this.image.storage;
   }
 
   /** Name of the image's storage, for messages. */
@@ -84,26 +65,65 @@ export class Disk {
 
   /** As {@link Disk.write}, of a range that is known to be inside the disk. */
   private async writeRange(at: GuestOffset, from: Uint8Array): Promise<void> {
-    const runs = new Runs(1);
-    const end = guest(at + from.length);
-    let position = at;
-    while (position < end) {
-      runs.clear();
-      const release = this.image.lease?.();
-      try {
-        await this.mapSome(position, end, runs);
-        if (runs.kind[0] === Kind.data && runs.inPlace[0] === 1) {
-          const length = Math.min(runs.length[0]!, end - position);
-          const piece = from.subarray(position - at, position - at + length);
-          await this.writeData(runs.hostOf(0, position), position, piece);
-          position = advance(position, length);
-          continue;
-        }
-      } finally {
-        release?.();
-      }
-      position = await this.allocatingWrite(position, end, from.subarray(position - at));
+    for (let done = 0; done < from.length;) {
+      const { end, pending } = await this.begin(advance(at, done), from.subarray(done));
+      await pending.finish();
+      done = end - at;
     }
+  }
+
+  /**
+   * Begins to write the start of `from` at `at`, as much as one place takes; tells where that ends. The
+   * bytes must stay what they are until the write is finished. Throws as {@link Disk.write}.
+   */
+  async beginWrite(
+    at: number,
+    from: Uint8Array,
+  ): Promise<{ readonly end: number; readonly pending: PendingWrite }> {
+    this.checkRange(at, from.length);
+    this.checkWritable();
+    this.image.changing?.(at, at + from.length);
+    return this.begin(guest(at), from);
+  }
+
+  private async begin(
+    at: GuestOffset,
+    from: Uint8Array,
+  ): Promise<{ readonly end: GuestOffset; readonly pending: PendingWrite }> {
+    const end = advance(at, from.length);
+    const runs = new Runs(1);
+    const release = this.image.lease?.();
+    let inPlace = false;
+    try {
+      await this.mapSome(at, end, runs);
+      inPlace = runs.kind[0] === Kind.data && runs.inPlace[0] === 1;
+    } finally {
+      if (!inPlace) release?.();
+    }
+    if (!inPlace) return this.beginChange(at, end, from);
+    const length = Math.min(runs.length[0]!, end - at);
+    const written = this.data.write(runs.hostOf(0, at), at, from.subarray(0, length));
+    return { end: advance(at, length), pending: new PendingOverwrite(written, release) };
+  }
+
+  /** Begins to write as much of [at, end) as one change can take, copying what is beside it. */
+  private async beginChange(
+    at: GuestOffset,
+    end: GuestOffset,
+    from: Uint8Array,
+  ): Promise<{ readonly end: GuestOffset; readonly pending: PendingWrite }> {
+    const change = await this.image.writer!.ensure(at, end);
+    const write = async (): Promise<void> => {
+      for (const edge of change.edges) {
+        const old = new Uint8Array(edge.end - edge.start);
+        await this.readRange(edge.start, old);
+        const place = advance(change.host, edge.start - change.start);
+        await this.data.write(place, edge.start, old);
+      }
+      await this.data.write(change.host, change.start, from.subarray(0, change.end - at));
+    };
+    const forget = (): void => this.data.forgetUnpacked();
+    return { end: change.end, pending: new PendingChange([change], write(), forget) };
   }
 
   /**
@@ -113,50 +133,85 @@ export class Disk {
    */
   async writeCompressed(at: number, from: Uint8Array, level?: number): Promise<void> {
     this.checkRange(at, from.length);
-    const { clusterSize, storage } = this.image;
+    const { clusterSize } = this.image;
+    this.checkCompressible(at, from.length);
+    const codec = await this.data.loadCodec(at);
+    if (!canPack(codec)) throw readsOnly(codec.type);
+    let cluster = from;
+    if (from.length < clusterSize) {
+      cluster = new Uint8Array(clusterSize);
+      cluster.set(from);
+    }
+    const packed = new Uint8Array(clusterSize - 1);
+    const length = codec.compress(cluster, packed, level);
+    if (length === undefined) return this.write(at, from);
+    const pending = await this.beginPacked([at], [length], packed);
+    await pending.finish();
+  }
+
+  /**
+   * Throws `E_UNSUPPORTED` unless the format can store `length` bytes at `at` compressed: a cluster, or
+   * what is left to the end of the disk.
+   */
+  checkCompressible(at: number, length: number): void {
+    const { clusterSize } = this.image;
     const writer = this.checkWritable();
-    const partial = from.length !== clusterSize && at + from.length !== this.size;
+    const partial = length !== clusterSize && at + length !== this.size;
     if (writer.ensureCompressed === undefined || at % clusterSize !== 0 || partial) {
       throw new PlatterError(
         "E_UNSUPPORTED",
-        `${this.name}: ${this.image.format} cannot store ${from.length} bytes at ${at} compressed`,
+        `${this.name}: ${this.image.format} cannot store ${length} bytes at ${at} compressed`,
         { file: this.name, offset: at, qemu: "Compression not supported for this file format" },
       );
     }
-    if (this.encrypted !== undefined) {
+    if (this.data.isEncrypted) {
       throw new PlatterError(
         "E_UNSUPPORTED",
         `${this.name}: the image is encrypted, and what is encrypted cannot be compressed`,
         { file: this.name, qemu: "Operation not supported" },
       );
     }
-    const codec = await this.loadCodec(at);
-    if (codec.compress === undefined) {
-      throw new PlatterError(
-        "E_CODEC",
-        `${this.name}: the ${codec.type} codec at hand only reads`,
-        {
-          file: this.name,
-        },
-      );
-    }
-    if (from.length > 0) this.image.changing?.(at, at + from.length);
-    let cluster = from;
-    if (from.length < clusterSize) {
-      cluster = new Uint8Array(clusterSize);
-      cluster.set(from);
-    }
-    const packed = codec.compress(cluster, clusterSize, level);
-    if (packed === undefined) return this.writeRange(guest(at), from);
-    const change = await writer.ensureCompressed(guest(at), packed.length);
+  }
+
+  /**
+   * Begins to write clusters that have been compressed elsewhere: `lengths` bytes of `packed`, one after
+   * the other, are the clusters at the guest offsets `at`, in guest order. The bytes must stay what they
+   * are until the write is finished.
+   */
+  async beginPacked(
+    at: readonly number[],
+    lengths: readonly number[],
+    packed: Uint8Array,
+  ): Promise<PendingWrite> {
+    const writer = this.checkWritable();
+    const { clusterSize, storage } = this.image;
+    const changes: Change[] = [];
+    const writes: Array<Promise<void>> = [];
+    let from = 0;
+    let to = 0;
+    let host = 0;
+    const write = (): void => {
+      if (from < to) writes.push(storage.write!(host, packed.subarray(from, to)));
+    };
     try {
-      await storage.write!(change.host, packed);
+      for (const [i, start] of at.entries()) {
+        this.image.changing?.(start, Math.min(start + clusterSize, this.size));
+        const change = await writer.ensureCompressed!(guest(start), lengths[i]!);
+        changes.push(change);
+        // Packed clusters mostly lie next to each other.
+        if (host + (to - from) !== change.host) {
+          write();
+          from = to;
+          ({ host } = change);
+        }
+        to += lengths[i]!;
+      }
+      write();
     } catch (error) {
-      await change.abort();
+      await new PendingChange(changes, Promise.all(writes), () => undefined).giveUp();
       throw error;
     }
-    this.unpacked.clear();
-    await change.commit();
+    return new PendingChange(changes, Promise.all(writes), () => this.data.forgetUnpacked());
   }
 
   /**
@@ -264,7 +319,7 @@ export class Disk {
         },
       );
     }
-    this.unpacked.clear();
+    this.data.forgetUnpacked();
     const old = this.size;
     await writer.resize(size, { ...options, backingSize: this.backing?.size ?? 0 });
     if (size > old) await this.zeroGrown(old, options.preallocation ?? "off");
@@ -382,10 +437,10 @@ export class Disk {
   ): Promise<void> {
     switch (runs.kind[i]) {
       case Kind.data:
-        return this.readData(runs.hostOf(i, start), start, into);
+        return this.data.read(runs.hostOf(i, start), start, into);
       case Kind.compressed: {
         const place = runs.hostOf(i, runs.guestAt(i));
-        const cluster = await this.unpack(place, runs.hostLength[i]!);
+        const cluster = await this.data.unpack(place, runs.hostLength[i]!);
         const from = start - runs.guest[i]!;
         into.set(cluster.subarray(from, from + into.length));
         return;
@@ -397,80 +452,6 @@ export class Disk {
       default:
         into.fill(0);
     }
-  }
-
-  private async readData(host: HostOffset, at: GuestOffset, into: Uint8Array): Promise<void> {
-    const count =
-      this.encrypted === undefined
-        ? await this.dataStorage.read(host, into)
-        : await this.encrypted.read(host, at, into);
-    if (count < into.length) throw this.truncated(host, into.length, count);
-  }
-
-  private async writeData(host: HostOffset, at: GuestOffset, from: Uint8Array): Promise<void> {
-    if (this.encrypted !== undefined) return this.encrypted.write(host, at, from);
-    return this.dataStorage.write!(host, from);
-  }
-
-  /** The contents of the compressed cluster at `host`. */
-  private async unpack(host: HostOffset, packedLength: number): Promise<Uint8Array> {
-    const cached = this.unpacked.get(host);
-    if (cached !== undefined) return cached;
-    const { storage } = this.image;
-    const codec = await this.loadCodec(host);
-    // The last sector of the packed data need not be there in full.
-    const packed = new Uint8Array(Math.max(0, Math.min(packedLength, storage.size - host)));
-    if (packed.length === 0) throw this.truncated(host, packedLength, 0);
-    const count = await storage.read(host, packed);
-    const cluster = new Uint8Array(this.image.clusterSize);
-    try {
-      codec.decompress(packed.subarray(0, count), cluster);
-    } catch (error) {
-      throw new PlatterError(
-        "E_CODEC",
-        `${this.name}: the compressed cluster at ${host} (${packedLength} bytes) cannot be ` +
-          `decompressed: ${error instanceof Error ? error.message : String(error)}`,
-        { file: this.name, offset: host, cause: error },
-      );
-    }
-    this.unpacked.set(host, cluster);
-    return cluster;
-  }
-
-  private async loadCodec(host: number): Promise<Codec> {
-    const type = this.image.compression;
-    if (type !== undefined) this.codec ??= await this.codecs?.load(type);
-    if (this.codec !== undefined) return this.codec;
-    throw new PlatterError(
-      "E_CODEC",
-      `${this.name}: the cluster at ${host} is compressed (${String(type)}) and no codec is at hand`,
-      { file: this.name, offset: host },
-    );
-  }
-
-  /** Writes as much of [at, end) as one change can take, copying what is beside it; returns its end. */
-  private async allocatingWrite(
-    at: GuestOffset,
-    end: GuestOffset,
-    from: Uint8Array,
-  ): Promise<GuestOffset> {
-    const { writer } = this.image;
-    const change = await writer!.ensure(at, end);
-    try {
-      for (const edge of change.edges) {
-        const old = new Uint8Array(edge.end - edge.start);
-        await this.readRange(edge.start, old);
-        const place = advance(change.host, edge.start - change.start);
-        await this.writeData(place, edge.start, old);
-      }
-      await this.writeData(change.host, change.start, from.subarray(0, change.end - at));
-    } catch (error) {
-      await change.abort();
-      throw error;
-    }
-    this.unpacked.clear();
-    await change.commit();
-    return change.end;
   }
 
   /**
@@ -509,16 +490,6 @@ export class Disk {
       this.checkRange(position, piece.length);
       await this.writeRange(position, piece);
     }
-  }
-
-  private truncated(host: number, wanted: number, count: number): PlatterError {
-    const file = this.dataStorage.name;
-    return new PlatterError(
-      "E_TRUNCATED",
-      `${file}: guest data at ${host} to ${host + wanted} ends after the end of the file ` +
-        `(${host + count}); the file has been cut short`,
-      { file, offset: host },
-    );
   }
 
   /** Throws `E_OUT_OF_RANGE` unless `length` bytes at `at` are inside [0, end). */

@@ -39,7 +39,7 @@ export class EncryptedData {
     if (from.length === 0) return;
     const start = alignDown(place, cipherSector);
     const end = alignUp(place + from.length, cipherSector);
-    const release = await this.writing.claim(start, end);
+    const { release } = await this.writing.claim(start, end);
     try {
       const position = this.position(start, place, at);
       let plain = from;

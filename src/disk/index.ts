@@ -14,6 +14,8 @@ export { detectPreallocation } from "./detect-preallocation.ts";
 export type { DetectedPreallocation } from "./detect-preallocation.ts";
 export { Disk } from "./disk.ts";
 export { DiskStorage } from "./disk-storage.ts";
+export { Gatherer } from "./gather.ts";
+export type { GuestRange } from "./gather.ts";
 export type { Extent, ExtentOptions } from "./extents.ts";
 export { HostAllocation, HostState } from "./host-allocation.ts";
 export type {
@@ -30,6 +32,7 @@ export type { DecodedField, Layout, LayoutOptions, LayoutPart, LayoutRole } from
 export { Leases } from "./leases.ts";
 export { Kind, Runs, nowhere } from "./mapping.ts";
 export type { Mapping } from "./mapping.ts";
+export type { PendingWrite } from "./pending-write.ts";
 export { Place, placeTotals, walkPlaces } from "./placement.ts";
 export type { PlaceTotals } from "./placement.ts";
 export { RangeLock } from "./range-lock.ts";

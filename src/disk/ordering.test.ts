@@ -13,7 +13,7 @@ describe("RangeLock", () => {
     const lock = new RangeLock();
     const log: string[] = [];
     const claim = async (name: string, start: number, end: number) => {
-      const free = await lock.claim(start, end);
+      const { release: free } = await lock.claim(start, end);
       log.push(name);
       return free;
     };
@@ -31,9 +31,29 @@ describe("RangeLock", () => {
     apart();
   });
 
+  test("what a claim gives up early is free for the next", async () => {
+    const lock = new RangeLock();
+    const first = await lock.claim(0, 10);
+    const second = lock.claim(5, 15);
+    const third = lock.claim(12, 20);
+    let granted = 0;
+    void second.then(() => granted++);
+    void third.then(() => granted++);
+    first.narrow(7);
+    await turns();
+    expect(granted).toBe(0);
+    first.narrow(5);
+    await turns();
+    expect(granted).toBe(1);
+    (await second).narrow(12);
+    await turns();
+    expect(granted).toBe(2);
+    first.release();
+  });
+
   test("a claim of everything waits for all, and all later ones for it", async () => {
     const lock = new RangeLock();
-    const one = await lock.claim(0, 5);
+    const { release: one } = await lock.claim(0, 5);
     const all = lock.claim(0, Infinity);
     const later = lock.claim(100, 101);
     let granted = 0;
@@ -44,7 +64,7 @@ describe("RangeLock", () => {
     one();
     await turns();
     expect(granted).toBe(1);
-    (await all)();
+    (await all).release();
     await later;
     expect(granted).toBe(2);
   });

@@ -119,16 +119,17 @@ function bindZlib(koffi: ForeignInterface): Codec {
       if (!ended) throw damaged("the stream is damaged");
       throw damaged(`it has ${into.length - left} bytes where ${into.length} are expected`);
     },
-    compress(data, limit, level = defaultLevel) {
+    compress(data, into, level = defaultLevel) {
       const stream = writerFor(level);
-      // Deflate reports the end only with room to spare: what fits is smaller than the limit.
-      const room = Math.min(limit, data.length + (data.length >>> 3) + 64);
-      if (room <= 1) return undefined;
+      // Deflate reports the end only with room to spare.
+      const room = Math.min(into.length + 1, data.length + (data.length >>> 3) + 64);
       if (scratch.length < room) scratch = new Uint8Array(room);
       deflateReset(stream.struct);
       stream.lend(data, scratch.subarray(0, room));
       if (deflate(stream.struct, Flush.finish) !== Status.streamEnd) return undefined;
-      return scratch.slice(0, room - stream.availableOut);
+      const length = room - stream.availableOut;
+      into.set(scratch.subarray(0, length));
+      return length;
     },
   };
 }
@@ -161,12 +162,14 @@ function bindZstd(koffi: ForeignInterface): Codec {
         return into.subarray(start, filled);
       });
     },
-    compress(data, limit, level = defaultZstdLevel) {
+    compress(data, into, level = defaultZstdLevel) {
       // With less room than this, zstd can give up on what would have fitted.
       const room = Number(bound(data.length));
       if (scratch.length < room) scratch = new Uint8Array(room);
       const length = compress(writer, scratch, room, data, data.length, level);
-      return isLength(length) && length < limit ? scratch.slice(0, length) : undefined;
+      if (!isLength(length) || length > into.length) return undefined;
+      into.set(scratch.subarray(0, length));
+      return length;
     },
   };
 }
@@ -174,10 +177,11 @@ function bindZstd(koffi: ForeignInterface): Codec {
 /** Whether `codec` gives back what it packed: that the functions are there does not say what they are. */
 function works(codec: Codec): boolean {
   const data = new Uint8Array(512).map((_, i) => i >>> 3);
-  const packed = codec.compress?.(data, data.length);
-  if (packed === undefined) return false;
+  const packed = new Uint8Array(data.length);
+  const length = codec.compress?.(data, packed);
+  if (length === undefined) return false;
   const back = new Uint8Array(data.length);
-  codec.decompress(packed, back);
+  codec.decompress(packed.subarray(0, length), back);
   return back.every((byte, i) => byte === data[i]);
 }
 

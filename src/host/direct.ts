@@ -67,7 +67,7 @@ export class DirectStorage extends FilterStorage {
     const first = offset - (offset % block);
     // Cutting off what a last block has too much must not cut off what others wrote behind it.
     const isCut = end % block !== 0 && this.roundUp(end) > this.file.size;
-    const release = await this.writes.claim(first, isCut ? Infinity : this.roundUp(end));
+    const { release } = await this.writes.claim(first, isCut ? Infinity : this.roundUp(end));
     try {
       for (let start = first; start < end; start += pieceBytes) {
         await this.writePiece(start, Math.min(start + pieceBytes, this.roundUp(end)), offset, from);

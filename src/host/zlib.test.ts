@@ -1,6 +1,6 @@
 import { deflateRawSync, zstdCompressSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
-import type { CompressionType } from "../codec/index.ts";
+import type { Codec, CompressionType } from "../codec/index.ts";
 import { nodeCodecs } from "./zlib.ts";
 
 const size = 65536;
@@ -15,6 +15,12 @@ for (let i = 0; i < size; i++) {
 
 const join = (...parts: Uint8Array[]): Uint8Array => new Uint8Array(Buffer.concat(parts));
 
+function compressed(codec: Codec, data: Uint8Array, room: number): Uint8Array | undefined {
+  const into = new Uint8Array(room);
+  const length = codec.compress?.(data, into);
+  return length === undefined ? undefined : into.subarray(0, length);
+}
+
 describe.each<CompressionType>(["zlib", "zstd"])("%s", (type) => {
   const packed = (data: Uint8Array): Uint8Array =>
     new Uint8Array(
@@ -23,7 +29,7 @@ describe.each<CompressionType>(["zlib", "zstd"])("%s", (type) => {
 
   test("gives back what it packed, also with sector padding behind it", async () => {
     const codec = await nodeCodecs.load(type);
-    const small = codec.compress?.(text, size);
+    const small = compressed(codec, text, size - 1);
     if (small === undefined) throw new Error("not compressed");
     expect(small.length).toBeLessThan(size);
     const into = new Uint8Array(size);
@@ -38,13 +44,13 @@ describe.each<CompressionType>(["zlib", "zstd"])("%s", (type) => {
     expect(into).toEqual(text);
   });
 
-  test("declines what does not get smaller than the limit", async () => {
+  test("declines what does not fit", async () => {
     const codec = await nodeCodecs.load(type);
-    expect(codec.compress?.(noise, size)).toBeUndefined();
-    const small = codec.compress?.(text, size);
-    expect(codec.compress?.(text, small!.length)).toBeUndefined();
-    expect(codec.compress?.(text, small!.length + 1)).toEqual(small);
-    expect(codec.compress?.(text, 0)).toBeUndefined();
+    expect(compressed(codec, noise, size - 1)).toBeUndefined();
+    const small = compressed(codec, text, size - 1);
+    expect(compressed(codec, text, small!.length - 1)).toBeUndefined();
+    expect(compressed(codec, text, small!.length)).toEqual(small);
+    expect(compressed(codec, text, 0)).toBeUndefined();
   });
 
   test("works on the smallest cluster", async () => {
@@ -84,7 +90,7 @@ test("of a zlib stream that goes on after the cluster, the cluster is taken, as 
 
 test("the next cluster's frame in the last sector is left alone", async () => {
   const codec = await nodeCodecs.load("zstd");
-  const one = codec.compress!(text, size)!;
+  const one = compressed(codec, text, size - 1)!;
   const into = new Uint8Array(size);
   codec.decompress(join(one, one), into);
   expect(into).toEqual(text);

@@ -13,6 +13,7 @@ import {
   type CompressionType,
 } from "../codec/index.ts";
 import { PlatterError } from "../errors.ts";
+import { threadPool } from "./codec-pool.ts";
 import { findDirectCodecs, type DirectCodecs } from "./direct-codecs.ts";
 import { systemCode } from "./errors.ts";
 
@@ -43,11 +44,15 @@ const upTo = (size: number): Limits => ({
   chunkSize: Math.max(smallestChunk, size + 1),
 });
 
-/** Runs an encoder; undefined when the result would reach `limit`. */
-function encode(limit: number, run: (limits: Limits) => Uint8Array): Uint8Array | undefined {
-  if (limit <= 1) return undefined;
+/** Runs an encoder; undefined when the result does not fit `into`. */
+function encode(into: Uint8Array, run: (limits: Limits) => Uint8Array): number | undefined {
+  const { length } = into;
+  if (length === 0) return undefined;
   try {
-    return run({ maxOutputLength: limit - 1, chunkSize: Math.max(smallestChunk, limit) });
+    const chunkSize = Math.max(smallestChunk, length + 1);
+    const packed = run({ maxOutputLength: length, chunkSize });
+    into.set(packed);
+    return packed.length;
   } catch (error) {
     if (tooLarge(error)) return undefined;
     throw error;
@@ -77,8 +82,8 @@ export const zlibCodec: Codec = {
     }
     into.set(output);
   },
-  compress: (data, limit, level = constants.Z_DEFAULT_COMPRESSION) =>
-    encode(limit, (limits) =>
+  compress: (data, into, level = constants.Z_DEFAULT_COMPRESSION) =>
+    encode(into, (limits) =>
       deflateRawSync(data, { ...limits, level, windowBits: 12, memLevel: 9 }),
     ),
 };
@@ -92,8 +97,8 @@ export const zstdCodec: Codec = {
   decompress(packed, into) {
     decompressZstdFrames(packed, into, (frame, room) => zstdDecompressSync(frame, upTo(room)));
   },
-  compress: (data, limit, level = constants.ZSTD_CLEVEL_DEFAULT) =>
-    encode(limit, (limits) =>
+  compress: (data, into, level = constants.ZSTD_CLEVEL_DEFAULT) =>
+    encode(into, (limits) =>
       zstdCompressSync(data, {
         ...limits,
         params: { [constants.ZSTD_c_compressionLevel]: level },
@@ -109,6 +114,7 @@ let direct: DirectCodecs | undefined;
  * are there at once.
  */
 export const nodeCodecs: Codecs = {
+  pool: (threads) => threadPool(nodeCodecs, threads),
   crypto: async () => (await import("./crypto.ts")).nodeCrypto,
   load: (type) => {
     direct ??= findDirectCodecs();

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { contents, testCodecs } from "../../src/codec/codecs.test-kit.ts";
+import { contents, packedBy, testCodecs } from "../../src/codec/codecs.test-kit.ts";
 import type { Codec, Codecs } from "../../src/codec/index.ts";
 import { PlatterError } from "../../src/errors.ts";
 import { findDirectCodecs } from "../../src/host/direct-codecs.ts";
@@ -39,7 +39,7 @@ describe.each(pairs)("%s", (_name, codec, through) => {
         for (const level of [undefined, 1, 5, 9]) {
           for (const limit of [length, length >>> 1, 100]) {
             const [ours, theirs] = [codec!, through].map((one) => {
-              const packed = one.compress!(data, limit, level);
+              const packed = packedBy(one, data, limit, level);
               return packed && Buffer.from(packed).toString("base64");
             });
             expect(ours === theirs, `${length} ${limit} ${level}`).toBe(true);

@@ -17,6 +17,7 @@ import type { Parsed } from "../parse.ts";
 import { formatDuration } from "../progress.ts";
 import { readCNumber } from "../numbers.ts";
 import { Losses } from "../losses.ts";
+import { copySpeed, copySpeedOptions, takeCompressionLevel } from "../copy-speed.ts";
 import { readCacheMode, sourceCacheOption } from "../cache-mode.ts";
 import type { Session } from "../session.ts";
 import { readSnapshotParameter } from "../snapshot-parameter.ts";
@@ -150,6 +151,7 @@ export const convertCommand: CommandSpec = {
       group: "Images",
     },
     rateLimitOption,
+    ...copySpeedOptions,
     {
       id: "salvage",
       long: "salvage",
@@ -176,6 +178,10 @@ export const convertCommand: CommandSpec = {
     {
       line: "convert -p -c -O qcow2 -o compression_type=zstd disk.qcow2 small.qcow2",
       explanation: "A compressed copy, with progress",
+    },
+    {
+      line: "convert -c -O qcow2 -o compression_type=zstd,compression_level=15 --threads 4 disk.raw small.qcow2",
+      explanation: "As small as it gets, on four processors",
     },
     { line: "convert -n disk.qcow2 /dev/vg0/disk", explanation: "Onto a device" },
   ],
@@ -234,10 +240,14 @@ async function run(parsed: Parsed, session: Session): Promise<number> {
   );
   const cache = readCacheMode(parsed.value("cache") ?? "unsafe");
   const format = writableFormat(formats, targetFormat, undefined);
+  const { pairs, level } =
+    session.face === "qemu"
+      ? { pairs: list.pairs, level: undefined }
+      : takeCompressionLevel(list.pairs, parsed.has("compress"));
   const { values, backing } = targetOptions(
     formats,
     format,
-    list.pairs,
+    pairs,
     { name: parsed.value("backing"), format: parsed.value("backingFormat") },
     `${target}: error while converting ${format}: `,
   );
@@ -264,6 +274,8 @@ async function run(parsed: Parsed, session: Session): Promise<number> {
       targetFormat: format,
       targetOptions: values,
       compress: parsed.has("compress"),
+      ...(level === undefined ? {} : { compressionLevel: level }),
+      ...copySpeed(parsed),
       ...(backing === undefined ? {} : { backing }),
       ...(sparseSize === undefined ? {} : { sparseSize: parseSize(sparseSize) }),
       createTarget: !parsed.has("noCreate"),

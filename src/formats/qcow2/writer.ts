@@ -76,11 +76,14 @@ export class Qcow2Writer implements ImageWriter {
 
   async ensure(at: GuestOffset, end: GuestOffset): Promise<Change> {
     const { clusterSize } = this.metadata.geometry;
-    const free = await this.ranges.claim(alignDown(at, clusterSize), alignUp(end, clusterSize));
+    const claim = await this.ranges.claim(alignDown(at, clusterSize), alignUp(end, clusterSize));
+    const free = claim.release;
     const { links, ...found } = await this.guarded(free, () => {
       this.checkInside(end);
       return reserve(this.metadata, at, end);
     });
+    // The rest is another change's.
+    claim.narrow(alignUp(found.end, clusterSize));
     const written = {
       start: lower(at, found.edges[0]?.start ?? at),
       end: guest(Math.max(found.end, found.edges.at(-1)?.end ?? 0)),
@@ -96,7 +99,7 @@ export class Qcow2Writer implements ImageWriter {
   async ensureCompressed(at: GuestOffset, packedLength: number): Promise<Change> {
     const { clusterSize, clusterBits } = this.metadata.geometry;
     if (this.metadata.hasDataFile) throw this.notCompressible();
-    const free = await this.ranges.claim(at, at + clusterSize);
+    const { release: free } = await this.ranges.claim(at, at + clusterSize);
     const maxOffset = Math.min(2 ** compressedOffsetBits(clusterBits) - 1, Number.MAX_SAFE_INTEGER);
     this.packed = true;
     const host = await this.guarded(free, async () => {
@@ -180,7 +183,7 @@ export class Qcow2Writer implements ImageWriter {
 
   /** Runs `task` when the changes under way are done; those that come later wait for it. */
   async exclusively(task: () => Promise<void>): Promise<void> {
-    const free = await this.ranges.claim(0, Infinity);
+    const { release: free } = await this.ranges.claim(0, Infinity);
     await this.settle(free, task);
   }
 
@@ -273,7 +276,7 @@ export class Qcow2Writer implements ImageWriter {
     const stop = lower(end === diskSize ? end : alignDown(end, subclusterSize), clusterEnd);
     if (start >= stop) return undefined;
     const index = Math.floor(at / clusterSize) % l2Entries;
-    const free = await this.ranges.claim(cluster, clusterEnd);
+    const { release: free } = await this.ranges.claim(cluster, clusterEnd);
     if (this.closed || this.metadata.diskSize !== diskSize) {
       free();
       return this.zeroSubclusters(at, end);
@@ -328,7 +331,7 @@ export class Qcow2Writer implements ImageWriter {
     const start = alignUp(at, clusterSize);
     const stop = lower(this.lastWhole(end), advance(alignDown(start, l2Span), l2Span));
     if (start >= stop) return undefined;
-    const free = await this.ranges.claim(start, alignUp(stop, clusterSize));
+    const { release: free } = await this.ranges.claim(start, alignUp(stop, clusterSize));
     if (this.closed || this.metadata.diskSize !== diskSize) {
       free();
       return this.wholeClusters(at, end, unmap, entry);

@@ -1,0 +1,102 @@
+import { alignDown, alignUp, isZero } from "../bytes/index.ts";
+import type { Disk } from "../disk/index.ts";
+import type { CopyOptions } from "./copy.ts";
+import { dataRuns } from "./data-runs.ts";
+import type { LoadedSegment, PackedSegment } from "./loader.ts";
+import type { Range } from "./plan.ts";
+import type { WriteWindow } from "./write-window.ts";
+
+/** Carries loaded segments to the target, in guest order. */
+export class Mover {
+  private readonly target: Disk;
+  private readonly window: WriteWindow;
+  private readonly options: CopyOptions;
+  private readonly sparse: number;
+  private readonly unit: number;
+
+  /** `unit`: what of an empty target is written as a whole, in bytes. */
+  constructor(target: Disk, window: WriteWindow, unit: number, options: CopyOptions) {
+    this.target = target;
+    this.window = window;
+    this.options = options;
+    this.sparse = options.sparse ?? 4096;
+    // In an empty target whole subclusters are written: what surrounds the data in them is zeros.
+    const widens = options.targetIsZero === true && options.topLayerOnly !== true;
+    this.unit = widens ? (target.image.subclusterSize ?? unit) : 1;
+  }
+
+  /** Begins to write a segment. Its buffers are in use until the window says that it is done. */
+  async move({ segment, bytes, packed }: LoadedSegment): Promise<void> {
+    const { start, end } = segment;
+    if (bytes === undefined) return this.zeroRange(start, end);
+    if (this.options.compress === true) return this.movePacked(segment, bytes, packed);
+    return this.movePlain(start, bytes.subarray(0, end - start));
+  }
+
+  private async movePlain(at: number, bytes: Uint8Array): Promise<void> {
+    let done = 0;
+    for (const run of dataRuns(bytes, at, this.sparse)) {
+      const start = Math.max(done, alignDown(at + run.start, this.unit) - at);
+      const end = Math.min(bytes.length, alignUp(at + run.end, this.unit) - at);
+      await this.zeroRange(at + done, at + start);
+      if (start < end) await this.write(at + start, bytes.subarray(start, end));
+      done = Math.max(done, end);
+    }
+    await this.zeroRange(at + done, at + bytes.length);
+  }
+
+  /** Clusters in a row that got smaller are written together; the others plainly. */
+  private async movePacked(
+    { start, end }: Range,
+    bytes: Uint8Array,
+    packed: PackedSegment | undefined,
+  ): Promise<void> {
+    const { clusterSize } = this.target.image;
+    const row: { at: number[]; lengths: number[] } = { at: [], lengths: [] };
+    let next = 0;
+    let from = 0;
+    let to = 0;
+    const writeRow = async (): Promise<void> => {
+      if (row.at.length > 0) {
+        await this.window.writePacked(row.at, row.lengths, packed!.room.subarray(from, to));
+      }
+      row.at = [];
+      row.lengths = [];
+      from = to;
+    };
+    for (let at = start; at < end; at += clusterSize) {
+      const length = packed?.at[next] === at ? packed.lengths[next++]! : -1;
+      if (length > 0) {
+        row.at.push(at);
+        row.lengths.push(length);
+        to += length;
+        continue;
+      }
+      await writeRow();
+      const stop = Math.min(end, at + clusterSize);
+      const cluster = bytes.subarray(at - start, stop - start);
+      // What was not compressed is zeros, or the source's end inside a cluster of a larger target.
+      if (length < 0 && this.sparse > 0 && isZero(cluster)) await this.zeroRange(at, stop);
+      else await this.write(at, cluster);
+    }
+    await writeRow();
+    await this.writeThrough();
+  }
+
+  private async zeroRange(start: number, end: number): Promise<void> {
+    if (start >= end || this.options.targetIsZero === true) return;
+    await this.window.writeZeroes(start, end - start);
+    await this.writeThrough();
+  }
+
+  private async write(at: number, bytes: Uint8Array): Promise<void> {
+    await this.window.write(at, bytes);
+    await this.writeThrough();
+  }
+
+  private async writeThrough(): Promise<void> {
+    if (this.options.writethrough !== true) return;
+    await this.window.settle();
+    await this.target.flush();
+  }
+}
