@@ -14,7 +14,7 @@ import {
   type WritableStorage,
 } from "../storage/index.ts";
 import type { FormatOptionValues } from "./format.ts";
-import { openDisk } from "./open.ts";
+import { encryptionServices, openDisk, type DiskOptions } from "./open.ts";
 import { formatNamed } from "./registry.ts";
 
 /** What an image behind the tested one is. */
@@ -37,6 +37,8 @@ export interface ModelSetup {
   readonly preallocation: "off" | "metadata" | "falloc";
   /** Where the guest's data is, if not in the image: `raw` says that the file stays valid as a raw image. */
   readonly dataFile: "plain" | "raw" | undefined;
+  /** How guest data is encrypted; the codecs have to bring the ciphers. */
+  readonly encryption: "aes" | "luks" | undefined;
   /** Granularities of the bitmaps that follow all changes; version 3 only. */
   readonly bitmaps: readonly number[];
   /** Sectors of the disk at first. */
@@ -51,7 +53,18 @@ export interface ModelSetup {
 export interface SetupOptions {
   readonly compressions: readonly CompressionType[];
   readonly clusterBits?: readonly [least: number, most: number];
+  /** Encrypted images are among them; default false. */
+  readonly encrypted?: boolean;
 }
+
+/** What opens the encrypted images. */
+export const modelPassword = "a model of a secret";
+
+const secrets = (): Promise<Uint8Array> => Promise.resolve(new TextEncoder().encode(modelPassword));
+
+/** What opening an image takes if it is encrypted. */
+const unlocking = ({ encryption }: ModelSetup): Pick<DiskOptions, "secrets" | "runtime"> =>
+  encryption === undefined ? {} : { secrets, runtime: { "encrypt.key-secret": "model" } };
 
 /** Setups of qcow2 images. */
 export function qcow2Setups(options: SetupOptions): fc.Arbitrary<ModelSetup> {
@@ -78,31 +91,39 @@ export function qcow2Setups(options: SetupOptions): fc.Arbitrary<ModelSetup> {
         "falloc" as const,
       ),
       dataFile: fc.constantFrom(undefined, undefined, undefined, "plain" as const, "raw" as const),
+      encryption:
+        options.encrypted === true
+          ? fc.constantFrom(undefined, undefined, "aes" as const, "luks" as const)
+          : fc.constant(undefined),
       bitmaps: fc.constantFrom<readonly number[]>([], [], [512], [4096, 1 << 20]),
       sectors: fc.integer({ min: 1, max: 900 }),
       cacheSize: fc.constantFrom(1, undefined),
       jitter: fc.integer({ min: 0, max: 1000 }),
     })
-    .map((setup) => ({
-      ...setup,
-      extendedL2: setup.extendedL2 && setup.version === 3,
-      // A subcluster has at least a sector.
-      clusterSize:
-        setup.extendedL2 && setup.version === 3
-          ? Math.max(setup.clusterSize, 16_384)
-          : setup.clusterSize,
-      refcountBits: setup.version === 2 ? 16 : setup.refcountBits,
-      compression: setup.version === 2 && setup.compression === "zstd" ? "zlib" : setup.compression,
-      preallocation:
-        setup.backing === undefined || (setup.extendedL2 && setup.version === 3)
-          ? setup.preallocation
-          : "off",
-      dataFile:
-        setup.version === 2 || (setup.dataFile === "raw" && setup.backing)
-          ? undefined
-          : setup.dataFile,
-      bitmaps: setup.version === 2 ? [] : setup.bitmaps,
-    }));
+    .map(possible);
+}
+
+/** The nearest setup that images allow. */
+export function possible(setup: ModelSetup): ModelSetup {
+  const { version, backing, encryption } = setup;
+  const extendedL2 = setup.extendedL2 && version === 3;
+  // What is reserved and has never been written reads as the noise that zeros decrypt to.
+  const reserves = (backing === undefined || extendedL2) && encryption === undefined;
+  const isRaw = setup.dataFile === "raw";
+  return {
+    ...setup,
+    extendedL2,
+    // A subcluster has at least a sector.
+    clusterSize: extendedL2 ? Math.max(setup.clusterSize, 16_384) : setup.clusterSize,
+    refcountBits: version === 2 ? 16 : setup.refcountBits,
+    compression: version === 2 && setup.compression === "zstd" ? "zlib" : setup.compression,
+    preallocation: reserves ? setup.preallocation : "off",
+    dataFile:
+      version === 2 || (isRaw && (backing !== undefined || encryption !== undefined))
+        ? undefined
+        : setup.dataFile,
+    bitmaps: version === 2 ? [] : setup.bitmaps,
+  };
 }
 
 /** Setups of raw images. */
@@ -123,6 +144,7 @@ export function rawSetups(): fc.Arbitrary<ModelSetup> {
       backing: undefined,
       preallocation: "off",
       dataFile: undefined,
+      encryption: undefined,
       bitmaps: [],
       cacheSize: undefined,
     }));
@@ -343,6 +365,7 @@ export class Model {
       backing: setup.backing && { name: "base", format: setup.backing.format },
       values: createValues(setup),
       dataStorage: dataFile,
+      encryption: await encryptionServices({ codecs, secrets }),
     });
     if (setup.bitmaps.length > 0) {
       const bitmaps = await made.image.bitmaps!();
@@ -415,6 +438,8 @@ export class Model {
     const disk = await openDisk(this.storage, {
       format,
       references: "ignore",
+      codecs: this.codecs,
+      ...unlocking(this.setup),
       ...(cacheSize !== undefined && { cacheSize }),
     });
     await this.expectClean(disk);
@@ -465,9 +490,12 @@ export class Model {
   private async resize(size: number, mode: "off" | "metadata" | "falloc"): Promise<void> {
     const grows = size > this.bytes.length;
     const raw = this.setup.format === "raw";
-    const { backing, extendedL2 } = this.setup;
-    const possible =
-      grows && (backing === undefined || extendedL2) && !(raw && mode === "metadata");
+    const { backing, extendedL2, encryption } = this.setup;
+    const reserves =
+      grows &&
+      encryption === undefined &&
+      (backing === undefined || extendedL2) &&
+      !(raw && mode === "metadata");
     if (size === 0 && this.setup.bitmaps.length > 0) {
       // There is no way to store them.
       const refused = await this.disk.resize(0).then(
@@ -485,7 +513,7 @@ export class Model {
       assert.equal(code, "E_UNSUPPORTED", "version 2 with snapshots");
       return;
     }
-    await this.disk.resize(size, possible ? { preallocation: mode } : {});
+    await this.disk.resize(size, reserves ? { preallocation: mode } : {});
     this.changed = new Set([...this.changed].filter((at) => at * 512 < size));
     const before = this.bytes;
     this.bytes = new Uint8Array(size);
@@ -550,6 +578,7 @@ export class Model {
         format: this.setup.format,
         codecs: this.codecs,
         snapshot: { name },
+        ...unlocking(this.setup),
         references: () => Promise.resolve(base!.clone("base")),
       });
       const found = new Uint8Array(disk.size);
@@ -649,8 +678,8 @@ export class Model {
       case "write":
         return this.disk.write(start, bytes as Uint8Array);
       case "compressed":
-        // What lies in a file of its own is never compressed.
-        return this.setup.dataFile === undefined
+        // What lies in a file of its own, or is encrypted, is never compressed.
+        return this.setup.dataFile === undefined && this.setup.encryption === undefined
           ? this.disk.writeCompressed(start, bytes as Uint8Array)
           : this.disk.write(start, bytes as Uint8Array);
       case "discard":
@@ -732,6 +761,12 @@ function createValues(setup: ModelSetup): FormatOptionValues {
     compression_type: setup.compression ?? "zlib",
     preallocation: setup.preallocation,
     ...(setup.extendedL2 && { extended_l2: true }),
+    ...(setup.encryption !== undefined && {
+      "encrypt.format": setup.encryption,
+      "encrypt.key-secret": "model",
+    }),
+    // Each of them takes time, by intention.
+    ...(setup.encryption === "luks" && { "encrypt.iter-time": 10 }),
     ...(setup.dataFile !== undefined && {
       data_file: "data",
       data_file_raw: setup.dataFile === "raw",
@@ -749,6 +784,7 @@ function openModel(
     writable: true,
     format: setup.format,
     codecs,
+    ...unlocking(setup),
     references: ({ kind }) => Promise.resolve(kind === "backing" ? base!.clone("base") : dataFile),
     ...(setup.cacheSize !== undefined && { cacheSize: setup.cacheSize }),
   });
