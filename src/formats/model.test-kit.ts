@@ -630,12 +630,12 @@ export class Model {
     for (let at = 0; at < found.length; at += 512) {
       const touching = visible.filter(({ start, end }) => start < at + 512 && at < end);
       const sector = found.subarray(at, at + 512);
-      const possible = orders(touching).some((order) => {
+      const isExplained = orders(touching).some((order) => {
         const expected = this.bytes.slice(at, at + 512);
         for (const effect of order) this.apply(expected, effect, at);
         return firstDifference(sector, expected) < 0;
       });
-      assert.isTrue(possible, `sector at ${at}: no order of the requests leads to it`);
+      assert.isTrue(isExplained, `sector at ${at}: no order of the requests leads to it`);
     }
     this.bytes = found;
   }

@@ -27,9 +27,9 @@ export class LuksImage implements Image {
   readonly isEncrypted = true;
   readonly cipher: SectorCipher | undefined;
   readonly writer: ImageWriter | undefined;
-  readonly details: Readonly<Record<string, unknown>>;
   private readonly payload: number;
-  private readonly header: LuksHeader;
+  /** As it is now: keys come and go. */
+  private header: LuksHeader;
   private readonly keys: VolumeKeys | undefined;
 
   /** Without a cipher, the volume can be looked at and not be read. */
@@ -45,7 +45,6 @@ export class LuksImage implements Image {
     this.storage = storage;
     this.cipher = cipher;
     this.payload = header.payloadOffset;
-    this.details = luksDetails(header);
     this.writer = writable
       ? new LuksWriter(storage as WritableStorage, header.payloadOffset)
       : undefined;
@@ -54,6 +53,10 @@ export class LuksImage implements Image {
   get size(): number {
     const bytes = Math.max(0, this.storage.size - this.payload);
     return bytes - (bytes % 512);
+  }
+
+  get details(): Readonly<Record<string, unknown>> {
+    return luksDetails(this.header);
   }
 
   /** Adds and erases keys. */
@@ -65,7 +68,8 @@ export class LuksImage implements Image {
         file,
       });
     }
-    await amendKeys({ ...this.keys, prefix: "", offset: 0, header: this.header, force }, values);
+    const { keys, header } = this;
+    this.header = await amendKeys({ ...keys, prefix: "", offset: 0, header, force }, values);
   }
 
   map(at: GuestOffset, end: GuestOffset, into: Runs): GuestOffset {

@@ -111,17 +111,24 @@ export async function openEncryption(
   }
   const volume = { storage, offset: place.offset };
   const found = await readLuksHeader(volume);
+  // Keys come and go.
+  let present = found;
   return {
     format,
     cipher: inspect ? undefined : await openLuks(volume, found, await secret(), "host"),
-    luks: { header: found, place },
+    luks: {
+      get header() {
+        return present;
+      },
+      place,
+    },
     async amend(values, force) {
       const { amendKeys } = await import("../luks-amend.ts");
-      await amendKeys(
+      present = await amendKeys(
         {
           storage: storage as WritableStorage,
           offset: place.offset,
-          header: found,
+          header: present,
           services,
           keySecret: runtime["encrypt.key-secret"],
           prefix: "encrypt.",
@@ -202,7 +209,14 @@ export async function newEncryption(
 /** What the rest of an image needs to know of it. */
 export function imageEncryption(encryption: Encryption): ImageEncryption {
   const { cipher, luks, amend } = encryption;
-  return { cipher, amend, place: luks?.place, details: encryptionDetails(encryption) };
+  return {
+    cipher,
+    amend,
+    place: luks?.place,
+    get details() {
+      return encryptionDetails(encryption);
+    },
+  };
 }
 
 /** What `info` says of it, under QEMU's names and in its order. */
