@@ -73,6 +73,7 @@ export async function openImage(options: OpenImageOptions, context: CommandConte
         openReference(reference, image, above, modeOf(reference, mode), context),
       onWarning,
       onRepair,
+      onCorruption: context.onCorruption,
       ...(repair !== undefined && { repair }),
       writableDepth,
       snapshot,

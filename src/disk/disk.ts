@@ -91,11 +91,17 @@ export class Disk {
       runs.clear();
       const release = this.image.lease?.();
       try {
-        await this.mapSome(position, end, runs);
-        if (runs.kind[0] === Kind.data && runs.inPlace[0] === 1) {
+        if (this.image.map(position, end, runs) === position) {
+          await this.image.load(position, true);
+          this.image.map(position, end, runs);
+        }
+        if (runs.count > 0 && runs.kind[0] === Kind.data && runs.inPlace[0] === 1) {
           const length = Math.min(runs.length[0]!, end - position);
+          const place = runs.hostOf(0, position);
+          const unsure = this.image.beforeOverwrite?.(place, length);
+          if (unsure !== undefined) await unsure;
           const piece = from.subarray(position - at, position - at + length);
-          await this.writeData(runs.hostOf(0, position), position, piece);
+          await this.writeData(place, position, piece);
           position = advance(position, length);
           continue;
         }

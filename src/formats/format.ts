@@ -69,6 +69,8 @@ export interface FormatOpenOptions {
   readonly repair?: boolean | undefined;
   /** Receives what an image that was not closed cleanly was repaired of on the way, line by line. */
   readonly onRepair?: ((message: string) => void) | undefined;
+  /** Receives what QEMU says on stderr of damage that is found while the image is in use. */
+  readonly onCorruption?: ((message: string) => void) | undefined;
   /** Guest data and metadata reach stable storage in order, at the price of flushes. Default true. */
   readonly barriers?: boolean;
   /** Bytes of tables kept in memory. */

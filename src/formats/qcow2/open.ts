@@ -35,6 +35,8 @@ export async function open(storage: Storage, options: FormatOpenOptions): Promis
   if (options.writable && dataFile !== undefined) writable(dataFile.storage);
   const loaded = await Metadata.load(storage, header, {
     ...(l2Budget !== undefined && { l2Budget }),
+    refcountBudget: runtime?.refcountCacheSize,
+    onCorruption: options.onCorruption,
     dataFile,
     snapshots,
     encryption: await encryptionOf(storage, header, options),
@@ -55,6 +57,7 @@ export async function open(storage: Storage, options: FormatOpenOptions): Promis
   const metadata = new WritableMetadata(loaded, writable(storage), {
     headerIsLive: true,
     barriers: options.barriers ?? true,
+    overlapSections: runtime?.overlapSections,
     lazyRefcounts: options.repair !== true && (runtime?.lazyRefcounts ?? isLazy(header)),
   });
   // What the others vouch for is not kept up to date here (specification, "autoclear_features").

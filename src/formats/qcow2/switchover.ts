@@ -3,6 +3,7 @@ import { entrySize } from "./geometry.ts";
 import type { HeaderFields } from "./header.ts";
 import { L1Table } from "./l1-table.ts";
 import type { WritableMetadata } from "./metadata.ts";
+import { anyL2, section } from "./overlap.ts";
 import { setRefcount } from "./refcount-block.ts";
 import { encodeEntries } from "./write-back.ts";
 
@@ -42,6 +43,7 @@ export class Switchover {
 
   /** Has the L2 table at `place` become `bytes`. */
   async stage(place: HostOffset, bytes: Uint8Array): Promise<void> {
+    await this.metadata.overlap.prevent(place, bytes.length, anyL2);
     this.tables.push([place, await this.put(bytes)]);
   }
 
@@ -49,6 +51,7 @@ export class Switchover {
   private async put(bytes: Uint8Array): Promise<HostOffset> {
     const { storage, geometry } = this.metadata;
     const offset = this.next;
+    await this.metadata.overlap.prevent(offset, bytes.length);
     await storage.write(offset, bytes);
     this.next = host(offset + alignUp(bytes.length, geometry.clusterSize));
     return offset;
@@ -70,6 +73,7 @@ export class Switchover {
     const { l1_table_offset, refcount_table_offset, refcount_table_clusters } =
       metadata.header.fields;
     try {
+      await metadata.overlap.prevent(l1.offset, l1.bytes.length, section.activeL1);
       const aside = await this.putTables(l1);
       await writeBack.barrier();
       metadata.abandoned = true;
