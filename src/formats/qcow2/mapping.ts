@@ -198,7 +198,7 @@ export class Qcow2Mapping implements Mapping {
         allocatedSubclusters(table, index),
       ];
       if (isInvalid(hasCluster(table, index, hasDataFile), zeros, allocated)) {
-        return invalidSubclusters(table, index);
+        return invalidSubclusters(table, index, true);
       }
     } else if (isZeroFlagged(table, index) && header.fields.version < 3) {
       return `Zero cluster entry found in pre-v3 image ${place}`;

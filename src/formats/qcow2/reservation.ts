@@ -13,7 +13,7 @@ import type { Geometry } from "./geometry.ts";
 import { hostClusterOf, isCompressed, isOwned, isZeroFlagged, setOwned } from "./l2-table.ts";
 import { address, misplacement } from "./invalid.ts";
 import type { WritableMetadata } from "./metadata.ts";
-import { section } from "./overlap.ts";
+import { anyL2, section } from "./overlap.ts";
 import {
   allocatedSubclusters,
   endOfSubclusters,
@@ -55,7 +55,12 @@ export async function tableFor(metadata: WritableMetadata, at: GuestOffset): Pro
   const index = Math.floor(at / geometry.l2Span);
   const offset = l1.l2Offset(index);
   const existing = offset === 0 ? undefined : await metadata.loadL2(offset, index);
-  if (existing !== undefined && l1.isCopied(index)) return existing;
+  if (existing !== undefined && l1.isCopied(index)) {
+    // It could not be written, which is better known before the guest relies on it.
+    const unsure = metadata.overlap.prevent(offset, geometry.clusterSize, anyL2);
+    if (unsure !== undefined) await unsure;
+    return existing;
+  }
   // A table that others refer to stays as it is; the disk gets a copy.
   const shared = existing;
   const place = await allocator.allocate(1);

@@ -61,9 +61,10 @@ export const endOfSubclusters = (mask: number): number => 32 - Math.clz32(mask);
 export const isInvalid = (hasPlace: boolean, zeros: number, allocated: number): boolean =>
   (hasPlace ? zeros & allocated : allocated) !== 0;
 
-/** What QEMU says of an entry of which {@link isInvalid} holds. */
-export const invalidSubclusters = (table: Table, index: number): string =>
-  `Invalid cluster entry found (L2 offset: ${address(table.offset)}, L2 index: ${address(index)})`;
+/** What QEMU says of an entry of which {@link isInvalid} holds; with one more space when it is read. */
+export const invalidSubclusters = (table: Table, index: number, reading: boolean): string =>
+  `Invalid cluster entry found ${reading ? " " : ""}` +
+  `(L2 offset: ${address(table.offset)}, L2 index: ${address(index)})`;
 
 /** Throws `E_CORRUPT` when one of `count` entries from `from` on is invalid. */
 export async function refuseInvalid(
@@ -77,7 +78,7 @@ export async function refuseInvalid(
     if (isCompressed(table, index)) continue;
     const hasPlace = hasCluster(table, index, external);
     if (isInvalid(hasPlace, zeroSubclusters(table, index), allocatedSubclusters(table, index))) {
-      throw await corruption.signal(invalidSubclusters(table, index), {
+      throw await corruption.signal(invalidSubclusters(table, index, false), {
         field: "subcluster bitmap",
         offset: table.offset + index * table.entrySize + zeroWord,
       });

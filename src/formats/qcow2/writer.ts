@@ -131,7 +131,10 @@ export class Qcow2Writer implements ImageWriter {
     end: GuestOffset,
     { unmap }: { readonly unmap: boolean },
   ): Promise<Change | undefined> {
-    if (this.metadata.header.fields.version < 3) return undefined;
+    if (this.metadata.header.fields.version < 3) {
+      // Version 2 cannot say "zeros", but what is not there reads as such if nothing is behind it.
+      return !this.hasBacking ? this.discard(at, end) : undefined;
+    }
     const { hasSubclusters, clusterSize } = this.metadata.geometry;
     const whole = hasSubclusters ? this.wholeForZeroing(end) : end;
     if (hasSubclusters && (at % clusterSize !== 0 || this.lastWhole(whole) <= at)) {
