@@ -129,6 +129,16 @@ export class Qcow2Image implements Image {
 
   /** Compares the clusters in use with what the host has allocated, by QEMU's rule of thumb. */
   async mapsHoles(): Promise<boolean> {
+    try {
+      return await this.compareWithHost();
+    } catch (error) {
+      // As QEMU has it: with refcounts that cannot be read it is not known, and it need not be.
+      if (error instanceof PlatterError && error.code === "E_CORRUPT") return false;
+      throw error;
+    }
+  }
+
+  private async compareWithHost(): Promise<boolean> {
     const allocated = await this.storage.allocatedBytes?.();
     if (allocated === undefined) return false;
     const refcounts = await this.metadata.loadRefcounts();

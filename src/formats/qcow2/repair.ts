@@ -36,6 +36,8 @@ export async function repair(
     await rebuildRefcounts(metadata, { signal });
     const again = new Checker(metadata, { signal });
     await again.countReferences();
+    // What is still wrong is said once more, and counted in the end.
+    for (const problem of again.problems) checker.add({ ...problem, kind: "note" });
     for (const index of old) {
       const [was, is] = [checker.references.get(index), again.references.get(index)];
       if (was === is) continue;

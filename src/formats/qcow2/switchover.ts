@@ -73,7 +73,6 @@ export class Switchover {
     const { l1_table_offset, refcount_table_offset, refcount_table_clusters } =
       metadata.header.fields;
     try {
-      await metadata.overlap.prevent(l1.offset, l1.bytes.length, section.activeL1);
       const aside = await this.putTables(l1);
       await writeBack.barrier();
       metadata.abandoned = true;
@@ -102,6 +101,7 @@ export class Switchover {
   /** The new L1 table and refcounts behind the end, and the fields of a header that points there. */
   private async putTables(l1: L1Table): Promise<Partial<HeaderFields>> {
     const { metadata } = this;
+    await metadata.overlap.prevent(l1.offset, l1.bytes.length, section.activeL1);
     const copy = new L1Table(l1.offset, l1.bytes.slice());
     const aside = new Map<number, HostOffset>(this.tables);
     for (let i = 0; i < copy.length; i++) {
