@@ -63,7 +63,7 @@ export interface DiskOptions {
   /** What the user says about the top image beyond what is in it. */
   readonly runtime?: RuntimeOptions | undefined;
   /** Open the top image for repair, see the format's open options. */
-  readonly repair?: boolean;
+  readonly repair?: boolean | "look";
   /** Receives what images that were not closed cleanly are repaired of on the way, line by line. */
   readonly onRepair?: ((message: string) => void) | undefined;
   /** Receives what QEMU says on stderr of damage that is found while an image is in use. */
