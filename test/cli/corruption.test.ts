@@ -50,6 +50,25 @@ const mask = (text: string): string =>
     "",
   );
 
+/** Entries of the refcount table that point where no file can be. */
+const impossible = ["0080000000010000", "0080000000010200", "0020000000000000", "007ffffffffffe00"];
+
+describePeer(["qemu-img@7.2", "qemu-io"], "refcount blocks nowhere", () => {
+  for (const hex of impossible) {
+    test(`entry ${hex}`, async () => {
+      await expectSideBySide([
+        ...damaged(`0x10008 ${hex}`),
+        "check t.qcow2",
+        "check --output=json t.qcow2",
+        "check -r leaks t.qcow2",
+        "convert -n -f raw -O qcow2 src.raw t.qcow2",
+        "check t.qcow2",
+      ]);
+      await expectSideBySide([...damaged(`0x10000 ${hex}`), "check t.qcow2", "info t.qcow2"]);
+    });
+  }
+});
+
 describePeer(["qemu-img@7.2", "qemu-io"], "damaged images", () => {
   for (const [what, pokes] of damages) {
     // QEMU asks for refcounts before there is a need.

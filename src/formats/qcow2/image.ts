@@ -129,16 +129,6 @@ export class Qcow2Image implements Image {
 
   /** Compares the clusters in use with what the host has allocated, by QEMU's rule of thumb. */
   async mapsHoles(): Promise<boolean> {
-    try {
-      return await this.compareWithHost();
-    } catch (error) {
-      // As QEMU has it: with refcounts that cannot be read it is not known, and it need not be.
-      if (error instanceof PlatterError && error.code === "E_CORRUPT") return false;
-      throw error;
-    }
-  }
-
-  private async compareWithHost(): Promise<boolean> {
     const allocated = await this.storage.allocatedBytes?.();
     if (allocated === undefined) return false;
     const refcounts = await this.metadata.loadRefcounts();
@@ -147,6 +137,10 @@ export class Qcow2Image implements Image {
     const end = divideUp(this.storage.size, this.clusterSize);
     let used = 0;
     for (let i = 0; i < end && used < threshold; i++) {
+      // With refcounts that cannot be read it is not known, and it need not be.
+      const block = refcounts.blockOffset(i);
+      if (block % this.clusterSize !== 0 || block + this.clusterSize > this.storage.size)
+        return false;
       if ((refcounts.cachedCount(i) ?? (await refcounts.count(i))) !== 0) used++;
     }
     return used >= threshold;
