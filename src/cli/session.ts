@@ -110,6 +110,8 @@ export function createSession(
         onProgress,
         onWarning: session.warn,
         onRepair: (message) => session.note(session.safe(message)),
+        // Ours says it with the error.
+        onCorruption: face === "qemu" ? session.note : undefined,
         onProbedRaw: (name) => warnProbedRaw(session, name),
       };
     },

@@ -44,7 +44,7 @@ export async function check(options: CheckOptions, context: CommandContext): Pro
       ...options,
       rawLock: "shared",
       writable: what !== undefined,
-      repair: what !== undefined,
+      repair: what === undefined ? "look" : true,
       ...(dryRun && {
         wrap: (storage) => {
           scratch = new ScratchStorage(storage);

@@ -31,6 +31,8 @@ export interface CommandContext {
   readonly onProbedRaw?: ((name: string) => void) | undefined;
   /** Receives what an image that was not closed cleanly is repaired of when it is opened, line by line. */
   readonly onRepair?: ((message: string) => void) | undefined;
+  /** Receives what QEMU says on stderr of damage that is found while an image is in use. */
+  readonly onCorruption?: ((message: string) => void) | undefined;
   /** Receives sentences that the user should see but that are not errors. */
   readonly onWarning?: ((message: string) => void) | undefined;
 }

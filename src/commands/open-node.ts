@@ -399,6 +399,7 @@ async function openLayer(
     snapshot: mode.snapshot,
     ...(mode.repair !== undefined && { repair: mode.repair }),
     onRepair: context.onRepair,
+    onCorruption: context.onCorruption,
     lock: (name) => mode.lock(name, mode.shared),
     alone: below.isNone,
     references:

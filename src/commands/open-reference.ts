@@ -14,7 +14,7 @@ export interface ImageMode {
   /** The image so many below the first one is opened for writing. */
   readonly writableDepth?: number | undefined;
   /** Open the first image for repair. */
-  readonly repair?: boolean | undefined;
+  readonly repair?: boolean | "look" | undefined;
   /** Show what this internal snapshot of the first image keeps. */
   readonly snapshot?: SnapshotReference | undefined;
   /** What others may do with the file of an image of that format. */

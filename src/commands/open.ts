@@ -26,7 +26,7 @@ export interface OpenImageOptions {
   /** The image so many below this one is opened for writing, too. */
   readonly writableDepth?: number | undefined;
   /** Open for repair: marks of damage do not prevent it. */
-  readonly repair?: boolean | undefined;
+  readonly repair?: boolean | "look" | undefined;
   /** Puts another storage in front of the image's, where its name is a plain one. */
   readonly wrap?: ((storage: Storage) => Storage) | undefined;
   /** Show what this internal snapshot keeps instead of the present state. */
@@ -73,6 +73,7 @@ export async function openImage(options: OpenImageOptions, context: CommandConte
         openReference(reference, image, above, modeOf(reference, mode), context),
       onWarning,
       onRepair,
+      onCorruption: context.onCorruption,
       ...(repair !== undefined && { repair }),
       writableDepth,
       snapshot,

@@ -1,4 +1,12 @@
-import { advance, alignDown, alignUp, guest, lower, type GuestOffset } from "../bytes/index.ts";
+import {
+  advance,
+  alignDown,
+  alignUp,
+  guest,
+  lower,
+  type GuestOffset,
+  type HostOffset,
+} from "../bytes/index.ts";
 import { canPack, readsOnly, type Codecs } from "../codec/index.ts";
 import { PlatterError } from "../errors.ts";
 import type { Change, Image, Preallocation, ResizeOptions } from "./image.ts";
@@ -93,16 +101,25 @@ export class Disk {
     const end = advance(at, from.length);
     const runs = new Runs(1);
     const release = this.image.lease?.();
-    let inPlace = false;
+    let place: HostOffset | undefined;
+    let length = 0;
     try {
-      await this.mapSome(at, end, runs);
-      inPlace = runs.kind[0] === Kind.data && runs.inPlace[0] === 1;
+      // What is wrong with a table is noted in the image, for it is about to be written.
+      if (this.image.map(at, end, runs) === at) {
+        await this.image.load(at, true);
+        this.image.map(at, end, runs);
+      }
+      if (runs.count > 0 && runs.kind[0] === Kind.data && runs.inPlace[0] === 1) {
+        length = Math.min(runs.length[0]!, end - at);
+        const unsure = this.image.beforeOverwrite?.(runs.hostOf(0, at), length);
+        if (unsure !== undefined) await unsure;
+        place = runs.hostOf(0, at);
+      }
     } finally {
-      if (!inPlace) release?.();
+      if (place === undefined) release?.();
     }
-    if (!inPlace) return this.beginChange(at, end, from);
-    const length = Math.min(runs.length[0]!, end - at);
-    const written = this.data.write(runs.hostOf(0, at), at, from.subarray(0, length));
+    if (place === undefined) return this.beginChange(at, end, from);
+    const written = this.data.write(place, at, from.subarray(0, length));
     return { end: advance(at, length), pending: new PendingOverwrite(written, release) };
   }
 

@@ -95,6 +95,11 @@ export interface Image extends Mapping {
    * refused before anything is changed. Absent: the format has nothing to change.
    */
   amend?(options: AmendOptions): Promise<void>;
+  /**
+   * Has to be asked before `length` bytes at `host` of the storage of guest data are written in place. Undefined:
+   * they may be; otherwise when the promise resolves. Throws `E_CORRUPT` when that would destroy metadata.
+   */
+  beforeOverwrite?(host: HostOffset, length: number): Promise<void> | undefined;
   /** Takes note, for the bitmaps, that the guest bytes [start, end) are being changed. */
   changing?(start: number, end: number): void;
   /**

@@ -119,6 +119,9 @@ export interface Mapping {
    * Synchronous. The answer holds until the caller awaits something, unless it holds a lease.
    */
   map(at: GuestOffset, end: GuestOffset, into: Runs): GuestOffset;
-  /** Reads the table that is needed to map `at`. */
-  load(at: GuestOffset): Promise<void>;
+  /**
+   * Reads the table that is needed to map `at`. Throws when `at` cannot be mapped whatever is read, unless
+   * it is `forChange`: a change may replace what is wrong.
+   */
+  load(at: GuestOffset, forChange?: boolean): Promise<void>;
 }

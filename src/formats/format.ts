@@ -65,10 +65,15 @@ export interface FormatOpenOptions {
    * prevent it where they can still be reported.
    */
   readonly inspect?: boolean;
-  /** Open for repair: marks of damage do not prevent it. With `writable`. */
-  readonly repair?: boolean | undefined;
+  /**
+   * Open for repair: damage that can be repaired does not prevent it. With `writable`. `"look"`: open for a
+   * check, which tells of it.
+   */
+  readonly repair?: boolean | "look" | undefined;
   /** Receives what an image that was not closed cleanly was repaired of on the way, line by line. */
   readonly onRepair?: ((message: string) => void) | undefined;
+  /** Receives what QEMU says on stderr of damage that is found while the image is in use. */
+  readonly onCorruption?: ((message: string) => void) | undefined;
   /** Guest data and metadata reach stable storage in order, at the price of flushes. Default true. */
   readonly barriers?: boolean;
   /** Bytes of tables kept in memory. */

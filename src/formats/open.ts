@@ -63,9 +63,11 @@ export interface DiskOptions {
   /** What the user says about the top image beyond what is in it. */
   readonly runtime?: RuntimeOptions | undefined;
   /** Open the top image for repair, see the format's open options. */
-  readonly repair?: boolean;
+  readonly repair?: boolean | "look";
   /** Receives what images that were not closed cleanly are repaired of on the way, line by line. */
   readonly onRepair?: ((message: string) => void) | undefined;
+  /** Receives what QEMU says on stderr of damage that is found while an image is in use. */
+  readonly onCorruption?: ((message: string) => void) | undefined;
   /** Open the top image for inspection only, see the format's open options. */
   readonly inspect?: boolean;
   /** Storages of the images that this one is behind, to find loops and to limit the depth. */
@@ -128,6 +130,7 @@ async function openLayer(
       repair: options.repair,
       encryption: await encryptionServices(options),
       onRepair: options.onRepair,
+      onCorruption: options.onCorruption,
       snapshot: options.snapshot,
       ...(options.references !== "ignore" && {
         openDataFile: async (name: string) => {

@@ -5,6 +5,7 @@
 import { spawnSync } from "node:child_process";
 import {
   closeSync,
+  copyFileSync,
   mkdirSync,
   mkdtempSync,
   openSync,
@@ -31,7 +32,7 @@ export interface Tolerance {
 /**
  * Runs a script. A line is a command line of qemu-img without its name; one that starts with
  * `io FILE` runs the qemu-io commands behind it, separated by `;`, on both sides; `poke FILE OFFSET HEX`
- * changes bytes of a file on both sides. One that starts with
+ * changes bytes of a file on both sides; `same FILE` has ours become what theirs is. One that starts with
  * `~` may leave other bytes, as long as what guests see is the same and qemu-img's check finds nothing.
  */
 export async function expectSideBySide(
@@ -52,6 +53,11 @@ export async function expectSideBySide(
       }
       if (line.startsWith("poke ")) {
         for (const side of Object.values(sides)) poke(line, side);
+        continue;
+      }
+      if (line.startsWith("same ")) {
+        const name = line.slice("same ".length);
+        copyFileSync(join(sides.theirs, name), join(sides.ours, name));
         continue;
       }
       byContents ||= line.startsWith("~");

@@ -1,6 +1,8 @@
 import { advance, alignUp, divideUp, host, type HostOffset } from "../../bytes/index.ts";
 import { PlatterError } from "../../errors.ts";
+import type { Corruption } from "./corruption.ts";
 import { entrySize, maxRefcountTableBytes, type Geometry } from "./geometry.ts";
+import { section, type OverlapGuard } from "./overlap.ts";
 import { getRefcount, setRefcount } from "./refcount-block.ts";
 import type { Refcounts } from "./refcounts.ts";
 import type { Table } from "./tables.ts";
@@ -9,6 +11,12 @@ import type { Table } from "./tables.ts";
 export interface TableSwitch {
   /** Writes all refcount blocks and `table` at `offset`, then makes the header point there. */
   (table: Float64Array, offset: HostOffset): Promise<void>;
+}
+
+/** What stands between the allocator and an image that is damaged. */
+interface Safeguards {
+  readonly corruption: Corruption;
+  readonly overlap: OverlapGuard;
 }
 
 /**
@@ -24,16 +32,23 @@ export class Allocator {
   private readonly geometry: Geometry;
   private readonly name: string;
   private readonly switchTable: TableSwitch;
+  private readonly safeguards: Safeguards;
   /** No cluster below this one is free. */
   private firstFree = 0;
   /** Where the next packed cluster may continue; 0 when it has to start a new host cluster. */
   private packedEnd = host(0);
 
-  constructor(refcounts: Refcounts, name: string, switchTable: TableSwitch) {
+  constructor(
+    refcounts: Refcounts,
+    name: string,
+    switchTable: TableSwitch,
+    safeguards: Safeguards,
+  ) {
     this.refcounts = refcounts;
     this.geometry = refcounts.geometry;
     this.name = name;
     this.switchTable = switchTable;
+    this.safeguards = safeguards;
   }
 
   /** Allocates `count` contiguous clusters and returns the offset of the first. */
@@ -77,6 +92,7 @@ export class Allocator {
       const room = offset === 0 ? 0 : clusterSize - (offset % clusterSize);
       if (room < length) {
         const next = this.offsetOf(await this.findFree(1));
+        if (next === 0) throw await this.atZero("compressed cluster");
         if (next > maxOffset) throw this.tooLarge(next);
         if (offset === 0 || alignUp(offset, clusterSize) !== next) offset = next;
       }
@@ -151,6 +167,7 @@ export class Allocator {
     for (let i = firstEntry; i < needed; i++) if (table[i] === 0) newBlocks++;
     const tableOffset = advance(start, newBlocks * clusterSize);
     const end = advance(tableOffset, entries * entrySize);
+    await this.safeguards.overlap.prevent(start, end - start);
 
     let blockOffset = start;
     for (let i = firstEntry; i < needed; i++) {
@@ -256,6 +273,9 @@ export class Allocator {
     const { refcountsPerBlock, refcountOrder } = this.geometry;
     const entry = Math.floor(index / refcountsPerBlock);
     const self = await this.findFree(1);
+    if (self === 0) throw await this.atZero("refcount block");
+    // With the cluster that it is in, another table would be gone from memory, too.
+    await this.safeguards.overlap.prevent(this.offsetOf(self), this.geometry.clusterSize);
     if (Math.floor(self / refcountsPerBlock) === entry) {
       const block = this.refcounts.blocks.create(this.offsetOf(self));
       setRefcount(block.view, self % refcountsPerBlock, refcountOrder, 1);
@@ -266,6 +286,7 @@ export class Allocator {
     }
     if (entry < this.refcounts.table.length) {
       this.refcounts.table[entry] = this.offsetOf(self);
+      this.safeguards.overlap.add(this.offsetOf(self), section.refcountBlock);
       this.refcounts.dirtyEntries.add(entry);
       return;
     }
@@ -277,6 +298,13 @@ export class Allocator {
       if (this.refcounts.blockOffset(index) === 0) this.refcounts.blocks.drop(this.offsetOf(self));
       throw error;
     }
+  }
+
+  /** The error for a place that nothing but the header can have: its cluster is counted as free. */
+  private atZero(what: string): Promise<PlatterError> {
+    return this.safeguards.corruption.signal(
+      `Preventing invalid allocation of ${what} at offset 0`,
+    );
   }
 
   private offsetOf(cluster: number): HostOffset {

@@ -18,6 +18,7 @@ import { ExtensionType } from "./extensions.ts";
 import { autoclear } from "./features.ts";
 import { entrySize } from "./geometry.ts";
 import type { WritableMetadata } from "./metadata.ts";
+import { section } from "./overlap.ts";
 
 /** A run of clusters. */
 export interface Place {
@@ -63,6 +64,7 @@ async function take(
 ): Promise<HostOffset> {
   const clusters = divideUp(length, metadata.geometry.clusterSize);
   const offset = await metadata.allocator.allocate(clusters);
+  await metadata.overlap.prevent(offset, length);
   places.push({ offset, length, punch: false });
   return offset;
 }
@@ -164,6 +166,8 @@ export async function rewriteDirectory(
   { offset }: BitmapExtension,
   entries: readonly DirectoryEntry[],
 ): Promise<void> {
-  await metadata.storage.write(offset, encodeBitmapDirectory(entries));
+  const bytes = encodeBitmapDirectory(entries);
+  await metadata.overlap.prevent(offset, bytes.length, section.bitmapDirectory);
+  await metadata.storage.write(offset, bytes);
   await metadata.writeBack.barrier();
 }

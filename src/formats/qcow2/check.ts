@@ -69,6 +69,7 @@ export class Checker {
   }
 
   async run(): Promise<CheckReport> {
+    await this.checkSnapshots();
     await this.countReferences();
     await this.compareRefcounts();
     await this.checkCopiedFlags();
@@ -88,6 +89,17 @@ export class Checker {
       problems: this.problems,
       problemsOmitted: this.reported - this.problems.length,
     };
+  }
+
+  /** Reads the table of snapshots anew, and tells what is wrong with it; what is to be mended is counted. */
+  async checkSnapshots(
+    mends = false,
+  ): Promise<{ readonly dropped: number; readonly mended: number }> {
+    if (this.metadata.header.fields.nb_snapshots === 0) return { dropped: 0, mended: 0 };
+    const { checkSnapshotTable } = await import("./snapshot-check.ts");
+    const { problems, dropped, mended } = await checkSnapshotTable(this.metadata, mends);
+    for (const problem of problems) this.add(problem);
+    return { dropped, mended };
   }
 
   /** Counts everything that something refers to, in QEMU's order. */

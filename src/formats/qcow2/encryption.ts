@@ -188,6 +188,7 @@ export async function newEncryption(
       const length = luksOverhead(wanted);
       const clusters = divideUp(length, geometry.clusterSize);
       const offset = await allocator.allocate(clusters);
+      await metadata.overlap.prevent(offset, length);
       // What is in between the keys shall be known, too.
       await storage.write(offset, new Uint8Array(clusters * geometry.clusterSize));
       const made = await createLuks(storage, offset, wanted, secret, "host");

@@ -54,6 +54,7 @@ async function expandTable(
       // All who have the table have the cluster.
       for (let i = 1; i < owners; i++) await allocator.retain(place, clusterSize);
     }
+    await metadata.overlap.prevent(place, clusterSize);
     await writeZeros(metadata, place);
     // Of a table of one's own, a cluster may still be others', too.
     const isOwn = owners === 1 && (await refcounts.count(place / clusterSize)) === 1;

@@ -1,4 +1,4 @@
-import { divideUp, type GuestOffset } from "../../bytes/index.ts";
+import { divideUp, type GuestOffset, type HostOffset } from "../../bytes/index.ts";
 import {
   Leases,
   type AmendOptions,
@@ -103,8 +103,15 @@ export class Qcow2Image implements Image {
     return this.mapping.map(at, end, into);
   }
 
-  load(at: GuestOffset): Promise<void> {
-    return this.mapping.load(at);
+  load(at: GuestOffset, forChange = false): Promise<void> {
+    return this.mapping.load(at, forChange);
+  }
+
+  beforeOverwrite(host: HostOffset, length: number): Promise<void> | undefined {
+    const { metadata } = this;
+    // In a file of its own there is nothing but data.
+    if (metadata.hasDataFile || !(metadata instanceof WritableMetadata)) return undefined;
+    return metadata.overlap.prevent(host, length);
   }
 
   lease(): () => void {
@@ -130,6 +137,10 @@ export class Qcow2Image implements Image {
     const end = divideUp(this.storage.size, this.clusterSize);
     let used = 0;
     for (let i = 0; i < end && used < threshold; i++) {
+      // With refcounts that cannot be read it is not known, and it need not be.
+      const block = refcounts.blockOffset(i);
+      if (block % this.clusterSize !== 0 || block + this.clusterSize > this.storage.size)
+        return false;
       if ((refcounts.cachedCount(i) ?? (await refcounts.count(i))) !== 0) used++;
     }
     return used >= threshold;

@@ -3,6 +3,11 @@ import { PlatterError, type ErrorCode } from "../../errors.ts";
 /** A number as QEMU prints addresses: with "0x" before it unless it is 0. */
 export const address = (value: number): string => (value === 0 ? "0" : `0x${value.toString(16)}`);
 
+/** What QEMU says, with its bracket, of a cluster that is not where the guest has it in a data file. */
+export const misplacement = (host: number, start: number, index: number): string =>
+  `External data file host cluster offset ${address(host)} does not match guest cluster ` +
+  `offset: ${address(start)}, L2 index: ${address(index)})`;
+
 /** What is known about a value in an image that is refused. */
 export interface InvalidDetails {
   readonly field?: string;

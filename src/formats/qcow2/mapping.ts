@@ -1,9 +1,16 @@
-import { advance, guest, lower, type GuestOffset, type HostOffset } from "../../bytes/index.ts";
+import { advance, guest, lower, type GuestOffset } from "../../bytes/index.ts";
 import { Kind, nowhere, type Mapping, type Runs } from "../../disk/index.ts";
 import { copiedBit, compressedBit, decodeCompressed, hostOffset, zeroBit } from "./entries.ts";
 import { entrySize } from "./geometry.ts";
-import { address, invalid } from "./invalid.ts";
-import { lowerOf, upperOf } from "./l2-table.ts";
+import { address, misplacement } from "./invalid.ts";
+import {
+  hasCluster,
+  hostClusterOf,
+  isCompressed,
+  isZeroFlagged,
+  lowerOf,
+  upperOf,
+} from "./l2-table.ts";
 import type { Metadata } from "./metadata.ts";
 import {
   allocatedSubclusters,
@@ -21,8 +28,10 @@ export class Qcow2Mapping implements Mapping {
     this.metadata = metadata;
   }
 
+  /** {@inheritDoc Mapping.map} Ends before an entry that is wrong; {@link Qcow2Mapping.load} tells of it. */
   map(at: GuestOffset, end: GuestOffset, into: Runs): GuestOffset {
-    const { geometry, l1, l2 } = this.metadata;
+    const { geometry, l1, l2, corruption } = this.metadata;
+    if (corruption.isFatal) return at;
     let position = at;
     while (position < end) {
       const index = Math.floor(position / geometry.l2Span);
@@ -44,10 +53,21 @@ export class Qcow2Mapping implements Mapping {
     return position;
   }
 
-  async load(at: GuestOffset): Promise<void> {
-    const { geometry, l1, l2 } = this.metadata;
-    const offset = l1.l2Offset(Math.floor(at / geometry.l2Span));
-    if (offset !== 0) await l2.load(offset);
+  /** {@inheritDoc Mapping.load} Throws `E_CORRUPT` when `at` cannot be mapped. */
+  async load(at: GuestOffset, forChange = false): Promise<void> {
+    const { metadata } = this;
+    const { geometry, l1, corruption } = metadata;
+    corruption.refuseUse();
+    const l1Index = Math.floor(at / geometry.l2Span);
+    const offset = l1.l2Offset(l1Index);
+    if (offset === 0) return;
+    const table = await metadata.loadL2(offset, l1Index);
+    if (forChange) return;
+    const index = Math.floor(at / geometry.clusterSize) % geometry.l2Entries;
+    const problem = this.problemOf(table, index, at - (at % geometry.clusterSize));
+    if (problem === undefined) return;
+    const place = { field: "L2 entry", offset: table.offset + index * table.entrySize };
+    throw await corruption.signal(problem, place);
   }
 
   /** Maps the guest bytes [at, end), all of which `table` covers. */
@@ -70,7 +90,7 @@ export class Qcow2Mapping implements Mapping {
       const lowerBits = view.getUint32(index * entrySize + 4);
       let fits: boolean;
       if ((upperBits & compressedBit) !== 0) {
-        if (external) throw this.compressedOutside(table, index);
+        if (external) return position;
         // A packed cluster is an indivisible run; a request may still start or end inside it.
         const packed = decodeCompressed(upperBits, lowerBits, this.metadata.geometry.clusterBits);
         fits = into.add(
@@ -83,17 +103,15 @@ export class Qcow2Mapping implements Mapping {
         );
       } else {
         const host = hostOffset(upperBits, lowerBits);
-        if (host % clusterSize !== 0) throw this.unaligned(host, table, index);
+        if (host % clusterSize !== 0) return position;
         const copied = (upperBits & copiedBit) !== 0;
         const zero = (lowerBits & zeroBit) !== 0;
         // In a data file the cluster at offset 0 is one like others.
         const isPlace = host !== 0 || (external && copied && !zero);
-        if (external && isPlace && host !== position - inside) {
-          throw this.misplaced(host, position - inside, table, index);
-        }
+        if (external && isPlace && host !== position - inside) return position;
         const inPlace = own && copied;
         if (zero) {
-          if (this.metadata.header.fields.version < 3) throw this.zeroInVersion2(table, index);
+          if (this.metadata.header.fields.version < 3) return position;
           const place = isPlace ? advance(host, inside) : nowhere;
           fits = into.add(Kind.zero, position, length, place, inPlace);
         } else if (!isPlace) {
@@ -128,7 +146,7 @@ export class Qcow2Mapping implements Mapping {
       const upperBits = upperOf(table, index);
       const lowerBits = lowerOf(table, index);
       if ((upperBits & compressedBit) !== 0) {
-        if (external) throw this.compressedOutside(table, index);
+        if (external) return position;
         const { offset, length } = decodeCompressed(upperBits, lowerBits, clusterBits);
         if (!into.add(Kind.compressed, start, clusterSize, offset, false, length)) return position;
         position = stop;
@@ -136,15 +154,13 @@ export class Qcow2Mapping implements Mapping {
         continue;
       }
       const host = hostOffset(upperBits, lowerBits);
-      if (host % clusterSize !== 0) throw this.unaligned(host, table, index);
+      if (host % clusterSize !== 0) return position;
       const copied = (upperBits & copiedBit) !== 0;
       const isPlace = host !== 0 || (external && copied);
-      if (external && isPlace && Number(host) !== start)
-        throw this.misplaced(host, start, table, index);
+      if (external && isPlace && Number(host) !== start) return position;
       const zeros = zeroSubclusters(table, index);
       const allocated = allocatedSubclusters(table, index);
-      if (isInvalid(isPlace, zeros, allocated))
-        throw invalidSubclusters(this.metadata.storage.name, table, index);
+      if (isInvalid(isPlace, zeros, allocated)) return position;
       const inPlace = own && copied;
       let subcluster = Math.floor(inside / subclusterSize);
       while (position < stop) {
@@ -164,49 +180,36 @@ export class Qcow2Mapping implements Mapping {
     return position;
   }
 
-  private unaligned(host: HostOffset, table: Table, index: number): Error {
-    const text =
-      `Cluster allocation offset ${address(host)} unaligned ` +
-      `(L2 offset: ${address(table.offset)}, L2 index: ${address(index)})`;
-    return invalid(this.metadata.storage.name, "E_CORRUPT", text, {
-      field: "L2 entry",
-      offset: table.offset + index * table.entrySize,
-      advice: `run "qemu-img check" on the image`,
-    });
-  }
-
-  private compressedOutside(table: Table, index: number): Error {
-    const text =
-      `Compressed cluster entry found in image with external data file ` +
-      `(L2 offset: 0x${table.offset.toString(16)}, L2 index: 0x${index.toString(16)})`;
-    return this.corruptEntry(text, table, index);
-  }
-
-  /** Data in a file of its own lies where the guest has it. */
-  private misplaced(host: number, guestOffset: number, table: Table, index: number): Error {
-    const text =
-      `External data file host cluster offset ${host === 0 ? "0" : `0x${host.toString(16)}`} does not match guest cluster ` +
-      `offset: 0x${guestOffset.toString(16)}, L2 index: 0x${index.toString(16)})`;
-    return this.corruptEntry(text, table, index);
-  }
-
-  private corruptEntry(text: string, table: Table, index: number): Error {
-    return invalid(this.metadata.storage.name, "E_CORRUPT", text, {
-      field: "L2 entry",
-      offset: table.offset + index * table.entrySize,
-      advice: `run "qemu-img check" on the image`,
-    });
-  }
-
-  private zeroInVersion2(table: Table, index: number): Error {
-    const text =
-      `Zero cluster entry found in pre-v3 image ` +
-      `(L2 offset: ${address(table.offset)}, L2 index: ${address(index)})`;
-    return invalid(this.metadata.storage.name, "E_CORRUPT", text, {
-      field: "L2 entry",
-      offset: table.offset + index * table.entrySize,
-      advice: `run "qemu-img check" on the image`,
-    });
+  /**
+   * What is wrong with an entry, in QEMU's words; undefined when it maps the cluster at guest offset
+   * `start` to something.
+   */
+  private problemOf(table: Table, index: number, start: number): string | undefined {
+    const { header, geometry, hasDataFile } = this.metadata;
+    const place = `(L2 offset: ${address(table.offset)}, L2 index: ${address(index)})`;
+    if (isCompressed(table, index)) {
+      if (!hasDataFile) return undefined;
+      return `Compressed cluster entry found in image with external data file ${place}`;
+    }
+    const host = hostClusterOf(table, index);
+    if (geometry.hasSubclusters) {
+      const [zeros, allocated] = [
+        zeroSubclusters(table, index),
+        allocatedSubclusters(table, index),
+      ];
+      if (isInvalid(hasCluster(table, index, hasDataFile), zeros, allocated)) {
+        return invalidSubclusters(table, index, true);
+      }
+    } else if (isZeroFlagged(table, index) && header.fields.version < 3) {
+      return `Zero cluster entry found in pre-v3 image ${place}`;
+    }
+    if (host % geometry.clusterSize !== 0) {
+      return `Cluster allocation offset ${address(host)} unaligned ${place}`;
+    }
+    if (hasDataFile && hasCluster(table, index, true) && host !== start) {
+      return misplacement(host, start, index);
+    }
+    return undefined;
   }
 }
 

@@ -3,6 +3,7 @@ import type { BackingReference, SectorCipher } from "../../disk/index.ts";
 import type { Storage, WritableStorage } from "../../storage/index.ts";
 import type { FormatOptionValues } from "../format.ts";
 import { Allocator } from "./allocator.ts";
+import { Corruption } from "./corruption.ts";
 import type { DataFile } from "./data-file.ts";
 import { incompatible } from "./features.ts";
 import { Geometry, entrySize } from "./geometry.ts";
@@ -14,11 +15,12 @@ import {
   type Header,
   type HeaderFields,
 } from "./header.ts";
-import { invalid } from "./invalid.ts";
+import { address, invalid } from "./invalid.ts";
 import { L1Table, readL1Table } from "./l1-table.ts";
+import { OverlapGuard, overlapTemplates } from "./overlap.ts";
 import { Refcounts, readRefcountTable } from "./refcounts.ts";
 import type { SnapshotTable } from "./snapshot-table.ts";
-import { TableCache } from "./tables.ts";
+import { TableCache, type Table } from "./tables.ts";
 import { WriteBack, encodeEntries } from "./write-back.ts";
 
 /** Bytes of L2 tables kept in memory unless the caller says otherwise: QEMU's default. */
@@ -27,6 +29,10 @@ const defaultL2Budget = 32 * 1024 * 1024;
 /** How metadata is loaded. */
 export interface MetadataOptions {
   readonly l2Budget?: number;
+  /** Bytes of refcount blocks kept in memory. */
+  readonly refcountBudget?: number | undefined;
+  /** Receives what QEMU says on stderr of damage that is found on the way. */
+  readonly onCorruption?: ((message: string) => void) | undefined;
   /** The file with the guest's data, where that is not the image itself. */
   readonly dataFile?: DataFile | undefined;
   readonly snapshots?: SnapshotTable | undefined;
@@ -59,6 +65,8 @@ export class Metadata {
   snapshots: SnapshotTable;
   encryption: ImageEncryption | undefined;
   readonly l2: TableCache;
+  /** What to do about damage that is found on the way. */
+  corruption: Corruption;
   /** Loaded when first needed: reading guest data does not need it. */
   private counts: Refcounts | undefined;
 
@@ -73,6 +81,7 @@ export class Metadata {
     const budget = options.l2Budget ?? defaultL2Budget;
     const { clusterSize, l2EntrySize } = this.geometry;
     this.l2 = new TableCache(storage, clusterSize, budget, "L2 table", l2EntrySize);
+    this.corruption = new Corruption(storage.name, options.onCorruption, undefined);
   }
 
   /** The file with the guest's data, where that is not the image itself. */
@@ -128,14 +137,25 @@ export class Metadata {
         offset,
         refcount_table_clusters,
       );
-      this.counts = new Refcounts(this.storage, this.geometry, offset, table);
+      this.startRefcounts(offset, table);
     }
-    return this.counts;
+    return this.refcounts;
   }
 
   /** Starts with the refcount table of an image that is just being made. */
   startRefcounts(offset: HostOffset, table: Float64Array): void {
-    this.counts = new Refcounts(this.storage, this.geometry, offset, table);
+    const { storage, geometry, corruption, options } = this;
+    const budget = options.refcountBudget;
+    this.counts = new Refcounts(storage, geometry, offset, table, { corruption, budget });
+  }
+
+  /** The L2 table at `offset`, which is what entry `l1Index` of an L1 table says. */
+  async loadL2(offset: HostOffset, l1Index: number): Promise<Table> {
+    if (offset % this.geometry.clusterSize !== 0) {
+      const text = `L2 table offset ${address(offset)} unaligned (L1 index: ${address(l1Index)})`;
+      throw await this.corruption.signal(text, { field: "L1 entry", value: offset });
+    }
+    return this.l2.load(offset);
   }
 }
 
@@ -144,6 +164,8 @@ export class WritableMetadata extends Metadata {
   override readonly storage: WritableStorage;
   readonly allocator: Allocator;
   readonly writeBack: WriteBack;
+  /** Sees to it that no write destroys metadata. */
+  readonly overlap: OverlapGuard;
   /** Refcounts are brought to the storage at the end only, with the image marked dirty until then. */
   lazyRefcounts: boolean;
   /**
@@ -162,16 +184,25 @@ export class WritableMetadata extends Metadata {
       readonly headerIsLive: boolean;
       readonly barriers: boolean;
       readonly lazyRefcounts?: boolean;
+      /** What writes are checked against, see {@link OverlapGuard}; default as QEMU's. */
+      readonly overlapSections?: number | undefined;
     },
   ) {
     super(storage, metadata.header, metadata.l1, metadata.options);
     this.storage = storage;
+    this.corruption = new Corruption(storage.name, metadata.options.onCorruption, () =>
+      this.markCorrupt(),
+    );
+    this.overlap = new OverlapGuard(this, options.overlapSections ?? overlapTemplates.cached);
     this.startRefcounts(metadata.refcounts.tableOffset, metadata.refcounts.table);
     this.headerIsLive = options.headerIsLive;
     this.lazyRefcounts = options.lazyRefcounts ?? false;
     this.writeBack = new WriteBack(storage, this, options.barriers);
-    this.allocator = new Allocator(this.refcounts, storage.name, (table, offset) =>
-      this.switchRefcountTable(table, offset),
+    this.allocator = new Allocator(
+      this.refcounts,
+      storage.name,
+      (table, offset) => this.switchRefcountTable(table, offset),
+      this,
     );
   }
 
@@ -201,6 +232,14 @@ export class WritableMetadata extends Metadata {
     const { incompatible_features: features } = this.header.fields;
     await this.updateHeader({ incompatible_features: features | incompatible.dirty });
     await this.writeBack.barrier();
+  }
+
+  /** Has the header say, for good, that the image is damaged. Version 2 has no word for it. */
+  private async markCorrupt(): Promise<void> {
+    const { incompatible_features: features, version } = this.header.fields;
+    if (version < 3 || (features & incompatible.corrupt) !== 0n) return;
+    await this.updateHeader({ incompatible_features: features | incompatible.corrupt });
+    if (this.headerIsLive) await this.storage.flush();
   }
 
   /** Refcounts are right again. */
@@ -287,6 +326,7 @@ export class WritableMetadata extends Metadata {
     // The table may hold entries for L2 tables that are not in the storage yet, and it becomes
     // visible at once: they have to be there first.
     await this.writeBack.flush(false);
+    await this.overlap.prevent(offset, length);
     await this.storage.write(offset, bytes);
     await this.writeBack.barrier();
     await this.updateHeader({ l1_size: entries, l1_table_offset: BigInt(offset) });

@@ -30,11 +30,15 @@ export async function open(storage: Storage, options: FormatOpenOptions): Promis
   if (options.writable && options.repair !== true) refuseWriting(header, storage.name);
   const runtime = await runtimeOptions(options.runtime, header, storage.name);
   const l2Budget = runtime?.l2CacheSize ?? options.cacheSize;
-  const snapshots = await snapshotsOf(storage, header);
+  // A check tells what is wrong with the table of snapshots, so that it must not be in its way.
+  const checks = options.repair === true || options.repair === "look";
+  const snapshots = checks ? undefined : await snapshotsOf(storage, header);
   const dataFile = await openDataFile(header, storage.name, options.openDataFile);
   if (options.writable && dataFile !== undefined) writable(dataFile.storage);
   const loaded = await Metadata.load(storage, header, {
     ...(l2Budget !== undefined && { l2Budget }),
+    refcountBudget: runtime?.refcountCacheSize,
+    onCorruption: options.onCorruption,
     dataFile,
     snapshots,
     encryption: await encryptionOf(storage, header, options),
@@ -55,6 +59,7 @@ export async function open(storage: Storage, options: FormatOpenOptions): Promis
   const metadata = new WritableMetadata(loaded, writable(storage), {
     headerIsLive: true,
     barriers: options.barriers ?? true,
+    overlapSections: runtime?.overlapSections,
     lazyRefcounts: options.repair !== true && (runtime?.lazyRefcounts ?? isLazy(header)),
   });
   // What the others vouch for is not kept up to date here (specification, "autoclear_features").

@@ -34,6 +34,7 @@ export async function preallocateMetadata(
       at,
       lower(guest(to), advance(at, requestLimit(geometry.clusterSize))),
     );
+    if (!metadata.hasDataFile) await metadata.overlap.prevent(place, end - at);
     await link(metadata, links, hides ? { start: at, end } : undefined, () => () => undefined);
     await clearStale(metadata, place, alignUp(end - at, geometry.clusterSize));
     // As far as QEMU copies on writing a part of the last cluster.

@@ -19,7 +19,8 @@ export async function rebuildRefcounts(
   const { storage, geometry, refcounts, writeBack } = metadata;
   const { clusterSize, refcountsPerBlock, refcountOrder, maxRefcount } = geometry;
   const { references } = await contentsOf(metadata, options);
-  const first = alignUp(storage.size, clusterSize) / clusterSize;
+  // What is wrong may refer to clusters behind the end of the file.
+  const first = Math.max(alignUp(storage.size, clusterSize) / clusterSize, references.end);
   // Which blocks there have to be: for what is referred to, and for the blocks and the table.
   const used: number[] = [];
   for (let entry = 0; entry * refcountsPerBlock < first; entry++) {

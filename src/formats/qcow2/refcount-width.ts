@@ -18,7 +18,7 @@ export async function changeRefcountWidth(
   order: number,
   onProgress?: (progress: Progress) => void,
 ): Promise<void> {
-  const { refcounts, geometry, storage, allocator, writeBack } = metadata;
+  const { refcounts, geometry, storage, allocator, writeBack, overlap } = metadata;
   const { clusterSize } = geometry;
   const oldOrder = geometry.refcountOrder;
   if (order === oldOrder) return;
@@ -48,8 +48,10 @@ export async function changeRefcountWidth(
     await eachCount(metadata, index * perBlock, perBlock, (cluster, count) => {
       setRefcount(view, cluster - index * perBlock, order, count);
     });
+    await overlap.prevent(table[index]!, clusterSize);
     await storage.write(table[index]!, bytes);
   }
+  await overlap.prevent(offset, table.length * entrySize);
   await storage.write(offset, encodeEntries(table));
   await writeBack.barrier();
   const old = refcounts.table;

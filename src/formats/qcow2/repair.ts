@@ -22,6 +22,10 @@ export async function repair(
 ): Promise<RepairReport> {
   const mender = new ImageMender(metadata, what === "all");
   const checker = new Checker(metadata, { signal }, mender);
+  const rewrites = await repairSnapshots(metadata, checker, mender);
+  // What is wrong with snapshots does not count for what is to be done about refcounts.
+  const incomplete = checker.found.corruptions;
+  checker.found.corruptions = 0;
   await checker.countReferences();
   // Entries that point nowhere now are so on disk before what they pointed to is freed.
   await mender.finish();
@@ -36,6 +40,8 @@ export async function repair(
     await rebuildRefcounts(metadata, { signal });
     const again = new Checker(metadata, { signal });
     await again.countReferences();
+    // What is still wrong is said once more, and counted in the end.
+    for (const problem of again.problems) checker.add({ ...problem, kind: "note" });
     for (const index of old) {
       const [was, is] = [checker.references.get(index), again.references.get(index)];
       if (was === is) continue;
@@ -59,9 +65,10 @@ export async function repair(
   const flagsToo = mender.errors || (checkErrors === 0 && corruptions === 0 && leaks === 0);
   if (!needsMore) await checker.checkCopiedFlags(flagsToo ? mender : undefined);
   await mender.finish();
-  if (!needsMore && checker.found.checkErrors === 0 && checker.found.corruptions === 0) {
-    await clearMarks(metadata);
-  }
+  if (rewrites !== undefined && !needsMore) await rewrites();
+  const { found } = checker;
+  found.corruptions += incomplete;
+  if (!needsMore && found.checkErrors === 0 && found.corruptions === 0) await clearMarks(metadata);
   return {
     leaksFixed: mender.fixed.leaks,
     corruptionsFixed: mender.fixed.corruptions,
@@ -69,6 +76,29 @@ export async function repair(
     needsMore,
     problems: checker.problems,
     problemsOmitted: checker.reported - checker.problems.length,
+  };
+}
+
+/**
+ * Reads the table of snapshots. Where it has to be written anew, a function that does so is returned, for when
+ * refcounts are right.
+ */
+async function repairSnapshots(
+  metadata: WritableMetadata,
+  checker: Checker,
+  { errors, fixed }: Mender,
+): Promise<(() => Promise<void>) | undefined> {
+  const { dropped, mended } = await checker.checkSnapshots(errors);
+  if (dropped + mended === 0) return undefined;
+  const { countSnapshotsAnew, rewriteSnapshotTable } = await import("./snapshot-check.ts");
+  if (dropped > 0) await countSnapshotsAnew(metadata);
+  fixed.corruptions += dropped;
+  if (mended === 0) return undefined;
+  return async () => {
+    if (!(await rewriteSnapshotTable(metadata))) {
+      checker.add({ kind: "note", message: "qcow2_free_clusters failed: Invalid argument" });
+    }
+    fixed.corruptions += mended;
   };
 }
 

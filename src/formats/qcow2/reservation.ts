@@ -11,7 +11,9 @@ import {
 import { nowhere, type Edge } from "../../disk/index.ts";
 import type { Geometry } from "./geometry.ts";
 import { hostClusterOf, isCompressed, isOwned, isZeroFlagged, setOwned } from "./l2-table.ts";
+import { address, misplacement } from "./invalid.ts";
 import type { WritableMetadata } from "./metadata.ts";
+import { anyL2, section } from "./overlap.ts";
 import {
   allocatedSubclusters,
   endOfSubclusters,
@@ -52,16 +54,29 @@ export async function tableFor(metadata: WritableMetadata, at: GuestOffset): Pro
   const { geometry, l1, l2, allocator } = metadata;
   const index = Math.floor(at / geometry.l2Span);
   const offset = l1.l2Offset(index);
-  if (offset !== 0 && l1.isCopied(index)) return l2.load(offset);
+  const existing = offset === 0 ? undefined : await metadata.loadL2(offset, index);
+  if (existing !== undefined && l1.isCopied(index)) {
+    // It could not be written, which is better known before the guest relies on it.
+    const unsure = metadata.overlap.prevent(offset, geometry.clusterSize, anyL2);
+    if (unsure !== undefined) await unsure;
+    return existing;
+  }
   // A table that others refer to stays as it is; the disk gets a copy.
-  const shared = offset === 0 ? undefined : await l2.load(offset);
-  const table = l2.create(await allocator.allocate(1));
+  const shared = existing;
+  const place = await allocator.allocate(1);
+  if (place === 0) {
+    throw await metadata.corruption.signal("Preventing invalid allocation of L2 table at offset 0");
+  }
+  // With the cluster that it is in, another table would be gone from memory, too.
+  await metadata.overlap.prevent(place, geometry.clusterSize);
+  const table = l2.create(place);
   if (shared !== undefined) {
     table.bytes.set(shared.bytes);
     const { clusterSize: length } = geometry;
     metadata.writeBack.releaseLater({ offset, length, punch: false, ready: () => true });
   }
   l1.set(index, table.offset);
+  metadata.overlap.add(table.offset, section.activeL2);
   return table;
 }
 
@@ -126,11 +141,15 @@ async function nextLink(
   const common = { l2Offset: table.offset, start: alignDown(at, clusterSize), index };
   const external = metadata.hasDataFile;
   if (geometry.hasSubclusters) {
-    refuseInvalid(metadata.storage.name, table, index, limit, external);
+    await refuseInvalid(metadata.corruption, table, index, limit, external);
   }
   let count = 1;
   if (isOwned(table, index, external)) {
     const own = hostClusterOf(table, index);
+    if (own % clusterSize !== 0) throw await unaligned(metadata, table, index, at);
+    if (external && Number(own) !== alignDown(at, clusterSize)) {
+      throw await misplaced(metadata, table, index, at);
+    }
     if (place !== nowhere && own !== place) return undefined;
     while (
       count < limit &&
@@ -149,6 +168,35 @@ async function nextLink(
   }
   count = await allocator.allocateAt(place, count);
   return count === 0 ? undefined : { ...common, count, host: place, kept: false };
+}
+
+/** A cluster of one's own that begins in the middle of two. */
+function unaligned(
+  { corruption }: WritableMetadata,
+  table: Table,
+  index: number,
+  at: GuestOffset,
+): Promise<Error> {
+  const what = isZeroFlagged(table, index) ? "Preallocated zero" : "Data";
+  return corruption.signal(
+    `${what} cluster offset ${address(hostClusterOf(table, index))} unaligned ` +
+      `(guest offset: ${address(at)})`,
+    { field: "L2 entry", offset: table.offset + index * table.entrySize },
+  );
+}
+
+/** Data in a file of its own that is not where the guest has it. */
+function misplaced(
+  { corruption, geometry }: WritableMetadata,
+  table: Table,
+  index: number,
+  at: GuestOffset,
+): Promise<Error> {
+  const start = alignDown(at, geometry.clusterSize);
+  return corruption.signal(misplacement(hostClusterOf(table, index), start, index), {
+    field: "L2 entry",
+    offset: table.offset + index * table.entrySize,
+  });
 }
 
 /** The parts of the first and last cluster that a write of [at, end) leaves to be filled. */

@@ -2,16 +2,32 @@ import type { PlatterError } from "../../errors.ts";
 import type { RuntimeOptions } from "../format.ts";
 import { runtimeBoolean, runtimeError, runtimeSize } from "../runtime-values.ts";
 import type { Header } from "./header.ts";
+import { overlapTemplates, section } from "./overlap.ts";
 
 /** What the options for one opening come to. */
 export interface Qcow2RuntimeOptions {
   /** Bytes of L2 tables kept in memory; undefined where nothing is said. */
   readonly l2CacheSize: number | undefined;
+  /** Bytes of refcount blocks kept in memory; undefined where nothing is said. */
+  readonly refcountCacheSize: number | undefined;
+  /** What writes are checked against, a mask of the sections of `overlap.ts`. */
+  readonly overlapSections: number;
   /** Whether refcounts may wait; undefined for what the image says. */
   readonly lazyRefcounts: boolean | undefined;
 }
 
-const checks = ["none", "constant", "cached", "all"];
+/** The options that set one section, by the section they set. */
+const sectionOptions: ReadonlyArray<readonly [name: string, section: number]> = [
+  ["main-header", section.mainHeader],
+  ["active-l1", section.activeL1],
+  ["active-l2", section.activeL2],
+  ["refcount-table", section.refcountTable],
+  ["refcount-block", section.refcountBlock],
+  ["snapshot-table", section.snapshotTable],
+  ["inactive-l1", section.inactiveL1],
+  ["inactive-l2", section.inactiveL2],
+  ["bitmap-directory", section.bitmapDirectory],
+];
 
 /**
  * Reads the options of QEMU's qcow2 driver. The sizes of caches are honoured; what would change the
@@ -24,17 +40,20 @@ export function readRuntimeOptions(
   header: Header,
   file: string,
 ): Qcow2RuntimeOptions {
-  const l2CacheSize = readCacheSizes(options, file);
+  const caches = readCacheSizes(options, file);
   checkEntrySize(options, 2 ** header.fields.cluster_bits, file);
   checkBehaviour(options, header, file);
   checkEncryption(options, header, file);
   const lazy = options["lazy-refcounts"];
   const lazyRefcounts =
     lazy === undefined ? undefined : runtimeBoolean(file, "lazy-refcounts", lazy);
-  return { l2CacheSize, lazyRefcounts };
+  return { ...caches, lazyRefcounts, overlapSections: overlapSections(options, file) };
 }
 
-function readCacheSizes(options: RuntimeOptions, file: string): number | undefined {
+function readCacheSizes(
+  options: RuntimeOptions,
+  file: string,
+): Pick<Qcow2RuntimeOptions, "l2CacheSize" | "refcountCacheSize"> {
   const size = (name: string): number | undefined => {
     const value = options[name];
     return value === undefined ? undefined : runtimeSize(file, name, value);
@@ -42,7 +61,7 @@ function readCacheSizes(options: RuntimeOptions, file: string): number | undefin
   const total = size("cache-size");
   const tables = size("l2-cache-size");
   const refcounts = size("refcount-cache-size");
-  if (total === undefined) return tables;
+  if (total === undefined) return { l2CacheSize: tables, refcountCacheSize: refcounts };
   const refuse = (field: string, qemu: string): PlatterError =>
     runtimeError(file, field, options[field] ?? null, qemu);
   if (tables !== undefined && refcounts !== undefined) {
@@ -57,7 +76,10 @@ function readCacheSizes(options: RuntimeOptions, file: string): number | undefin
   if (refcounts !== undefined && refcounts > total) {
     throw refuse("refcount-cache-size", "refcount-cache-size may not exceed cache-size");
   }
-  return tables ?? total - (refcounts ?? 0);
+  return {
+    l2CacheSize: tables ?? total - (refcounts ?? 0),
+    refcountCacheSize: refcounts ?? (tables === undefined ? undefined : total - tables),
+  };
 }
 
 function checkEntrySize(options: RuntimeOptions, clusterSize: number, file: string): void {
@@ -91,20 +113,37 @@ function checkBehaviour(options: RuntimeOptions, header: Header, file: string): 
     if (value === undefined || runtimeBoolean(file, name, value) === normal) continue;
     throw unsupported(file, name, value);
   }
-  const { "overlap-check": short, "overlap-check.template": long } = options;
-  const template = short ?? long;
-  if (template !== undefined && !checks.includes(String(template))) {
-    const qemu =
-      `Unsupported value '${String(template)}' for qcow2 option 'overlap-check'. ` +
-      `Allowed are any of the following: ${checks.join(", ")}`;
-    throw runtimeError(file, "overlap-check", template, qemu);
-  }
   for (const [name, value] of Object.entries(options)) {
     if (name.startsWith("data-file.")) throw unsupported(file, name, value);
-    if (name.startsWith("overlap-check.") && name !== "overlap-check.template") {
-      throw unsupported(file, name, value);
-    }
   }
+}
+
+/** What writes are checked against: a template, and sections that differ from it. */
+function overlapSections(options: RuntimeOptions, file: string): number {
+  const { "overlap-check": short, "overlap-check.template": long } = options;
+  if (short !== undefined && long !== undefined && short !== long) {
+    const qemu =
+      `Conflicting values for qcow2 options 'overlap-check' ('${String(short)}') and ` +
+      `'overlap-check.template' ('${String(long)}')`;
+    throw runtimeError(file, "overlap-check", short, qemu);
+  }
+  const wanted = String(short ?? long ?? "cached");
+  const template = Object.entries(overlapTemplates).find(([name]) => name === wanted);
+  if (template === undefined) {
+    const allowed = Object.keys(overlapTemplates).join(", ");
+    const qemu =
+      `Unsupported value '${wanted}' for qcow2 option 'overlap-check'. ` +
+      `Allowed are any of the following: ${allowed}`;
+    throw runtimeError(file, "overlap-check", wanted, qemu);
+  }
+  let [, sections]: [string, number] = template;
+  for (const [suffix, bit] of sectionOptions) {
+    const name = `overlap-check.${suffix}`;
+    const value = options[name];
+    if (value === undefined) continue;
+    sections = runtimeBoolean(file, name, value) ? sections | bit : sections & ~bit;
+  }
+  return sections;
 }
 
 function checkEncryption(options: RuntimeOptions, header: Header, file: string): void {

@@ -1,6 +1,6 @@
 import { host, type HostOffset } from "../../bytes/index.ts";
 import { compressedBit, copiedBit, hostOffset } from "./entries.ts";
-import { invalid } from "./invalid.ts";
+import { address } from "./invalid.ts";
 import type { L1Table } from "./l1-table.ts";
 import { lowerOf, referenced, upperOf } from "./l2-table.ts";
 import type { WritableMetadata } from "./metadata.ts";
@@ -29,14 +29,16 @@ export async function countTree(
   for (let i = 0; i < l1.length; i++) {
     const tableOffset = l1.l2Offset(i);
     if (tableOffset === 0) continue;
-    const table = await l2.load(tableOffset);
+    const table = await metadata.loadL2(tableOffset, i);
     let start = 0;
     let length = 0;
     for (let index = 0; index < geometry.l2Entries; index++) {
       const range = referenced(table, index, geometry);
       if (range === undefined) continue;
       const isPacked = (upperOf(table, index) & compressedBit) !== 0;
-      if (!isPacked && range.offset % clusterSize !== 0) throw unaligned(metadata, table, index);
+      if (!isPacked && range.offset % clusterSize !== 0) {
+        throw await unaligned(metadata, table, index);
+      }
       // Clusters in a row are counted in one go. A packed one counts by itself.
       if (!isPacked && length > 0 && start + length === range.offset) {
         length += range.length;
@@ -53,14 +55,13 @@ export async function countTree(
   }
 }
 
-function unaligned({ storage }: WritableMetadata, table: Table, index: number): Error {
+function unaligned({ corruption }: WritableMetadata, table: Table, index: number): Promise<Error> {
   const offset = hostOffset(upperOf(table, index), lowerOf(table, index));
-  return invalid(storage.name, "E_CORRUPT", "Cluster allocation offset unaligned", {
-    field: "L2 entry",
-    offset: table.offset + index * table.entrySize,
-    value: offset,
-    advice: `run "qemu-img check" on the image`,
-  });
+  return corruption.signal(
+    `Cluster allocation offset ${address(offset)} unaligned ` +
+      `(L2 offset: ${address(table.offset)}, L2 index: ${address(index)})`,
+    { field: "L2 entry", offset: table.offset + index * table.entrySize },
+  );
 }
 
 /**

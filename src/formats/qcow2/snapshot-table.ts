@@ -59,6 +59,14 @@ export interface SnapshotTable {
   readonly size: number;
 }
 
+/** How a table is read that may be damaged: what is missing at the end of the file counts as zeros. */
+export interface SnapshotSalvage {
+  /** Leave out what nobody could read otherwise; and otherwise throw. */
+  readonly discards: boolean;
+  /** Told how many snapshots, or entries with too much extra data, are cut, and QEMU's words for it. */
+  readonly discarded: (count: number, what: "snapshots" | "extra data", message: string) => void;
+}
+
 /**
  * Reads the snapshot table that a header names; it has snapshots. Throws `E_LIMIT`, `E_CORRUPT` and `E_TRUNCATED`.
  * L1 tables are looked at when they are used.
@@ -66,9 +74,16 @@ export interface SnapshotTable {
 export async function readSnapshotTable(
   storage: Storage,
   { fields }: Header,
+  salvage?: SnapshotSalvage,
 ): Promise<SnapshotTable> {
   const { name: file } = storage;
-  const { nb_snapshots: count, snapshots_offset, size: diskSize } = fields;
+  const { nb_snapshots: wanted, snapshots_offset, size: diskSize } = fields;
+  const discards = salvage?.discards === true;
+  const count = discards ? Math.min(wanted, maxSnapshots) : wanted;
+  if (count < wanted) {
+    const overhanging = wanted - count;
+    salvage?.discarded(overhanging, "snapshots", `Discarding ${overhanging} overhanging snapshots`);
+  }
   if (count > maxSnapshots) {
     throw invalid(file, "E_LIMIT", "Snapshot table too large", {
       field: "nb_snapshots",
@@ -76,9 +91,11 @@ export async function readSnapshotTable(
     });
   }
   const clusterMask = BigInt(2 ** fields.cluster_bits - 1);
+  // A check need not get there.
+  const highest = salvage === undefined ? BigInt(Number.MAX_SAFE_INTEGER) : 2n ** 63n;
   if (
     (snapshots_offset & clusterMask) !== 0n ||
-    snapshots_offset + BigInt(maxSnapshotTableBytes) > BigInt(Number.MAX_SAFE_INTEGER)
+    snapshots_offset + BigInt(maxSnapshotTableBytes) > highest
   ) {
     throw invalid(file, "E_CORRUPT", "Snapshot table offset invalid", {
       field: "snapshots_offset",
@@ -86,16 +103,24 @@ export async function readSnapshotTable(
     });
   }
   const start = Number(snapshots_offset);
-  const bytes = new TableBytes(storage, start);
+  const bytes = new TableBytes(storage, start, salvage !== undefined);
   const entries: Snapshot[] = [];
   let at = 0;
   for (let i = 0; i < count; i++) {
+    const before = at;
     at = alignUp(at, 8);
     await bytes.need(at + entryStructure.size);
     const entry = entryStructure.read(bytes.loaded, at);
     const extraAt = at + entryStructure.size;
     const extraSize = entry.extra_data_size;
-    if (extraSize > maxExtraData) {
+    if (extraSize > maxExtraData && discards) {
+      salvage?.discarded(
+        1,
+        "extra data",
+        `Discarding too much extra metadata in snapshot table entry ${i} ` +
+          `(${extraSize} > ${maxExtraData})`,
+      );
+    } else if (extraSize > maxExtraData) {
       throw invalid(file, "E_LIMIT", `Too much extra metadata in snapshot table entry ${i}`, {
         field: "extra_data_size",
         offset: start + at,
@@ -106,6 +131,16 @@ export async function readSnapshotTable(
     const idAt = extraAt + extraSize;
     const nameAt = idAt + entry.id_str_size;
     at = nameAt + entry.name_size;
+    if (at > maxSnapshotTableBytes && discards) {
+      const rest = count - i;
+      salvage?.discarded(
+        rest,
+        "snapshots",
+        `Discarding ${rest} overhanging snapshots (snapshot table is too big)`,
+      );
+      at = before;
+      break;
+    }
     if (at > maxSnapshotTableBytes) {
       throw invalid(file, "E_LIMIT", "Snapshot table is too big", {
         field: "nb_snapshots",
@@ -131,7 +166,10 @@ export async function readSnapshotTable(
       icount: extraSize >= 24 && extra.icount !== noIcount ? extra.icount : undefined,
       diskSize: Number(size),
       hasSize: extraSize >= 16,
-      unknownExtra: loaded.slice(Math.min(extraAt + extraStructure.size, idAt), idAt),
+      unknownExtra: loaded.slice(
+        Math.min(extraAt + extraStructure.size, idAt),
+        Math.min(extraAt + maxExtraData, idAt),
+      ),
     });
   }
   return { entries, offset: host(start), size: at };
@@ -148,17 +186,20 @@ class TableBytes {
   loaded = new Uint8Array(0);
   private readonly storage: Storage;
   private readonly start: number;
+  private readonly isLenient: boolean;
 
-  constructor(storage: Storage, start: number) {
+  /** `isLenient`: there are zeros behind the end of the file. */
+  constructor(storage: Storage, start: number, isLenient: boolean) {
     this.storage = storage;
     this.start = start;
+    this.isLenient = isLenient;
   }
 
   /** Reads up to byte `end` at least; the memory follows what the file has. */
   async need(end: number): Promise<void> {
     const { storage, start, loaded } = this;
     if (end <= loaded.length) return;
-    if (start + end > storage.size) {
+    if (start + end > storage.size && !this.isLenient) {
       throw new PlatterError(
         "E_TRUNCATED",
         `${storage.name}: the file ends at ${storage.size}, inside the snapshot table at ${start}; ` +
@@ -166,10 +207,13 @@ class TableBytes {
         { file: storage.name, field: "snapshots_offset", offset: start },
       );
     }
-    const length = Math.min(Math.max(end, 2 * loaded.length, readAhead), storage.size - start);
-    const bytes = new Uint8Array(length);
+    const most = this.isLenient ? maxSnapshotTableBytes : storage.size - start;
+    const wanted = Math.min(Math.max(2 * loaded.length, readAhead), most);
+    const bytes = new Uint8Array(Math.max(end, wanted));
     bytes.set(loaded);
-    await storage.read(start + loaded.length, bytes.subarray(loaded.length));
+    if (start + loaded.length < storage.size) {
+      await storage.read(start + loaded.length, bytes.subarray(loaded.length));
+    }
     this.loaded = bytes;
   }
 }

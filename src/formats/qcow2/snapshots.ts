@@ -12,6 +12,7 @@ import { entrySize, maxL1Bytes } from "./geometry.ts";
 import { invalid } from "./invalid.ts";
 import { L1Table } from "./l1-table.ts";
 import { WritableMetadata, type Metadata } from "./metadata.ts";
+import { anyL2, section } from "./overlap.ts";
 import { countTree, setRightFlags, withRightFlags } from "./sharing.ts";
 import {
   encodeSnapshotTable,
@@ -216,6 +217,9 @@ export class Qcow2Snapshots implements Snapshots {
         fresh.push({ offset, length: bytes.length });
         table = { entries: change.snapshots, offset, size: bytes.length };
         await writeBack.settle();
+        for (const { offset: start, length } of fresh) {
+          await metadata.overlap.prevent(start, length);
+        }
         await write?.();
         if (bytes.length > 0) await storage.write(offset, bytes);
         await writeBack.barrier();
@@ -277,6 +281,7 @@ export class Qcow2Snapshots implements Snapshots {
       if ((await refcounts.count(offset / geometry.clusterSize)) === 0) continue;
       const bytes = await withRightFlags(metadata, await l2.load(offset));
       if (bytes === undefined) continue;
+      await metadata.overlap.prevent(offset, bytes.length, anyL2);
       await storage.write(offset, bytes);
       l2.drop(offset);
     }
@@ -285,7 +290,9 @@ export class Qcow2Snapshots implements Snapshots {
   /** A snapshot's L1 table does not own its tables any more: the disk has them, too. */
   private async shareL1(metadata: WritableMetadata, l1: L1Table): Promise<void> {
     for (let i = 0; i < l1.length; i++) l1.share(i);
-    if (l1.dirtyEntries.size > 0) await metadata.storage.write(l1.offset, l1.bytes);
+    if (l1.dirtyEntries.size === 0) return;
+    await metadata.overlap.prevent(l1.offset, l1.bytes.length, section.inactiveL1);
+    await metadata.storage.write(l1.offset, l1.bytes);
   }
 
   private wanted(reference: SnapshotReference): Snapshot {

@@ -6,8 +6,8 @@
  * A subcluster with neither bit is unallocated: the backing disk has it, even where the entry keeps a
  * place for it.
  */
-import type { PlatterError } from "../../errors.ts";
-import { address, invalid } from "./invalid.ts";
+import type { Corruption } from "./corruption.ts";
+import { address } from "./invalid.ts";
 import { hasCluster, isCompressed } from "./l2-table.ts";
 import type { Table, TableCache } from "./tables.ts";
 
@@ -61,31 +61,27 @@ export const endOfSubclusters = (mask: number): number => 32 - Math.clz32(mask);
 export const isInvalid = (hasPlace: boolean, zeros: number, allocated: number): boolean =>
   (hasPlace ? zeros & allocated : allocated) !== 0;
 
-/** The error for an entry of which {@link isInvalid} holds, in QEMU's words. */
-export function invalidSubclusters(file: string, table: Table, index: number): PlatterError {
-  const text =
-    `Invalid cluster entry found (L2 offset: ${address(table.offset)}, ` +
-    `L2 index: ${address(index)})`;
-  return invalid(file, "E_CORRUPT", text, {
-    field: "subcluster bitmap",
-    offset: table.offset + index * table.entrySize + zeroWord,
-    advice: `run "qemu-img check" on the image`,
-  });
-}
+/** What QEMU says of an entry of which {@link isInvalid} holds; with one more space when it is read. */
+export const invalidSubclusters = (table: Table, index: number, reading: boolean): string =>
+  `Invalid cluster entry found ${reading ? " " : ""}` +
+  `(L2 offset: ${address(table.offset)}, L2 index: ${address(index)})`;
 
-/** Throws {@link invalidSubclusters} when one of `count` entries from `from` on is invalid. */
-export function refuseInvalid(
-  file: string,
+/** Throws `E_CORRUPT` when one of `count` entries from `from` on is invalid. */
+export async function refuseInvalid(
+  corruption: Corruption,
   table: Table,
   from: number,
   count: number,
   external: boolean,
-): void {
+): Promise<void> {
   for (let index = from; index < from + count; index++) {
     if (isCompressed(table, index)) continue;
     const hasPlace = hasCluster(table, index, external);
     if (isInvalid(hasPlace, zeroSubclusters(table, index), allocatedSubclusters(table, index))) {
-      throw invalidSubclusters(file, table, index);
+      throw await corruption.signal(invalidSubclusters(table, index, false), {
+        field: "subcluster bitmap",
+        offset: table.offset + index * table.entrySize + zeroWord,
+      });
     }
   }
 }

@@ -3,6 +3,7 @@ import { entrySize } from "./geometry.ts";
 import type { HeaderFields } from "./header.ts";
 import { L1Table } from "./l1-table.ts";
 import type { WritableMetadata } from "./metadata.ts";
+import { anyL2, section } from "./overlap.ts";
 import { setRefcount } from "./refcount-block.ts";
 import { encodeEntries } from "./write-back.ts";
 
@@ -42,6 +43,7 @@ export class Switchover {
 
   /** Has the L2 table at `place` become `bytes`. */
   async stage(place: HostOffset, bytes: Uint8Array): Promise<void> {
+    await this.metadata.overlap.prevent(place, bytes.length, anyL2);
     this.tables.push([place, await this.put(bytes)]);
   }
 
@@ -49,6 +51,7 @@ export class Switchover {
   private async put(bytes: Uint8Array): Promise<HostOffset> {
     const { storage, geometry } = this.metadata;
     const offset = this.next;
+    await this.metadata.overlap.prevent(offset, bytes.length);
     await storage.write(offset, bytes);
     this.next = host(offset + alignUp(bytes.length, geometry.clusterSize));
     return offset;
@@ -98,6 +101,7 @@ export class Switchover {
   /** The new L1 table and refcounts behind the end, and the fields of a header that points there. */
   private async putTables(l1: L1Table): Promise<Partial<HeaderFields>> {
     const { metadata } = this;
+    await metadata.overlap.prevent(l1.offset, l1.bytes.length, section.activeL1);
     const copy = new L1Table(l1.offset, l1.bytes.slice());
     const aside = new Map<number, HostOffset>(this.tables);
     for (let i = 0; i < copy.length; i++) {

@@ -3,6 +3,7 @@ import { PlatterError } from "../../errors.ts";
 import type { WritableStorage } from "../../storage/index.ts";
 import { entrySize } from "./geometry.ts";
 import type { WritableMetadata } from "./metadata.ts";
+import { anyL2, section } from "./overlap.ts";
 import type { Table } from "./tables.ts";
 
 /**
@@ -62,15 +63,16 @@ export class WriteBack {
 
   /** Runs steps 1 to 4. `durable`: end with everything on stable storage. */
   async flush(durable: boolean): Promise<void> {
+    this.metadata.corruption.refuseUse();
     if (this.metadata.abandoned) throw this.broken();
     const { l1, l2, refcounts, isLazy } = this.metadata;
     if (!isLazy) await this.writeCounts();
     else if (refcounts.blocks.dirty.size > 0) await this.metadata.markDirty();
-    for (const table of ordered(l2.dirty)) if (table.fresh) await this.write(table, l2);
+    for (const table of ordered(l2.dirty)) if (table.fresh) await this.writeL2(table);
     if (l2.dirty.size > 0 || l1.dirtyEntries.size > 0) {
       await this.barrier();
-      for (const table of ordered(l2.dirty)) await this.write(table, l2);
-      await this.writeEntries(l1.dirtyEntries, l1.offset, (from, to) =>
+      for (const table of ordered(l2.dirty)) await this.writeL2(table);
+      await this.writeEntries(l1.dirtyEntries, l1.offset, section.activeL1, (from, to) =>
         l1.bytes.subarray(from * entrySize, to * entrySize),
       );
     }
@@ -109,7 +111,9 @@ export class WriteBack {
   /** Writes all refcount blocks, whether or not something points to them. */
   private async writeBlocks(): Promise<void> {
     const { blocks } = this.metadata.refcounts;
-    for (const block of ordered(blocks.dirty)) await this.write(block, blocks);
+    for (const block of ordered(blocks.dirty)) {
+      await this.write(block, blocks, section.refcountBlock);
+    }
   }
 
   /** Resolves when everything written before is ahead of everything written later. */
@@ -130,7 +134,8 @@ export class WriteBack {
     await this.writeBlocks();
     if (refcounts.dirtyEntries.size === 0) return;
     await this.barrier();
-    await this.writeEntries(refcounts.dirtyEntries, refcounts.tableOffset, (from, to) =>
+    const { dirtyEntries, tableOffset } = refcounts;
+    await this.writeEntries(dirtyEntries, tableOffset, section.refcountTable, (from, to) =>
       encodeEntries(refcounts.table.subarray(from, to)),
     );
   }
@@ -179,7 +184,18 @@ export class WriteBack {
     );
   }
 
-  private async write(table: Table, cache: { written(table: Table): void }): Promise<void> {
+  private writeL2(table: Table): Promise<void> {
+    return this.write(table, this.metadata.l2, anyL2);
+  }
+
+  /** `kind` is what the table itself is, and so may be written over. */
+  private async write(
+    table: Table,
+    cache: { written(table: Table): void },
+    kind: number,
+  ): Promise<void> {
+    const unsure = this.metadata.overlap.prevent(table.offset, table.bytes.length, kind);
+    if (unsure !== undefined) await unsure;
     const { dirtyFrom, dirtyTo, fresh, bytes, offset } = table;
     const from = fresh ? 0 : dirtyFrom - (dirtyFrom % 512);
     const to = fresh
@@ -193,6 +209,7 @@ export class WriteBack {
   private async writeEntries(
     dirty: Set<number>,
     offset: number,
+    kind: number,
     encode: (from: number, to: number) => Uint8Array,
   ): Promise<void> {
     const entries = [...dirty].toSorted((a, b) => a - b);
@@ -200,6 +217,7 @@ export class WriteBack {
       let next = i + 1;
       while (next < entries.length && entries[next] === entries[i]! + (next - i)) next++;
       const from = entries[i]!;
+      await this.metadata.overlap.prevent(offset + from * entrySize, (next - i) * entrySize, kind);
       await this.storage.write(offset + from * entrySize, encode(from, from + next - i));
       i = next;
     }

@@ -6,6 +6,7 @@ import {
   guest,
   lower,
   type GuestOffset,
+  type HostOffset,
 } from "../../bytes/index.ts";
 import type { Leases } from "../../disk/index.ts";
 import {
@@ -21,6 +22,7 @@ import {
 import { PlatterError } from "../../errors.ts";
 import { discardInDataFile, zeroDataFile } from "./data-file.ts";
 import { compressedBit, compressedOffsetBits, encodeCompressed, zeroBit } from "./entries.ts";
+import { address } from "./invalid.ts";
 import { hasCluster, isCompressed, lowerOf, referenced, setEntry, upperOf } from "./l2-table.ts";
 import type { WritableMetadata } from "./metadata.ts";
 import { giveBack, link, reserve, tableFor, type Link } from "./reservation.ts";
@@ -78,9 +80,11 @@ export class Qcow2Writer implements ImageWriter {
     const { clusterSize } = this.metadata.geometry;
     const claim = await this.ranges.claim(alignDown(at, clusterSize), alignUp(end, clusterSize));
     const free = claim.release;
-    const { links, ...found } = await this.guarded(free, () => {
+    const { links, ...found } = await this.guarded(free, async () => {
       this.checkInside(end);
-      return reserve(this.metadata, at, end);
+      const reservation = await reserve(this.metadata, at, end);
+      await this.refuseMetadata(reservation.host, reservation.end - at);
+      return reservation;
     });
     // The rest is another change's.
     claim.narrow(alignUp(found.end, clusterSize));
@@ -105,7 +109,9 @@ export class Qcow2Writer implements ImageWriter {
     const host = await this.guarded(free, async () => {
       this.checkInside(advance(at, 1));
       await tableFor(this.metadata, at);
-      return this.metadata.allocator.allocatePacked(packedLength, maxOffset);
+      const place = await this.metadata.allocator.allocatePacked(packedLength, maxOffset);
+      await this.refuseMetadata(place, packedLength);
+      return place;
     });
     return {
       start: at,
@@ -128,7 +134,10 @@ export class Qcow2Writer implements ImageWriter {
     end: GuestOffset,
     { unmap }: { readonly unmap: boolean },
   ): Promise<Change | undefined> {
-    if (this.metadata.header.fields.version < 3) return undefined;
+    if (this.metadata.header.fields.version < 3) {
+      // Version 2 cannot say "zeros", but what is not there reads as such if nothing is behind it.
+      return !this.hasBacking ? this.discard(at, end) : undefined;
+    }
     const { hasSubclusters, clusterSize } = this.metadata.geometry;
     const whole = hasSubclusters ? this.wholeForZeroing(end) : end;
     if (hasSubclusters && (at % clusterSize !== 0 || this.lastWhole(whole) <= at)) {
@@ -188,12 +197,14 @@ export class Qcow2Writer implements ImageWriter {
   }
 
   async flush(): Promise<void> {
+    this.metadata.corruption.refuseUse();
     await this.serial.run(() => this.metadata.writeBack.flush(true));
   }
 
   /** Writes everything out, when the changes under way are done. */
   async finish(durable: boolean): Promise<void> {
     await this.exclusively(async () => {
+      if (this.metadata.corruption.isFatal) return;
       await this.padToSector();
       await this.metadata.writeBack.finish(durable);
     });
@@ -207,11 +218,23 @@ export class Qcow2Writer implements ImageWriter {
   /** As {@link Qcow2Writer.finish}; no change can be begun afterwards. */
   async close(): Promise<void> {
     this.closed = true;
+    // What is in the file is all that can be had of it.
+    if (this.metadata.corruption.isFatal) return;
     try {
       await this.storeBitmaps();
     } finally {
       await this.finish(false);
     }
+  }
+
+  /** Throws `E_CORRUPT`, with the image marked, when a place for data is one that metadata has. */
+  private async refuseMetadata(place: HostOffset, length: number): Promise<void> {
+    const { overlap, corruption, hasDataFile, geometry } = this.metadata;
+    if (hasDataFile) return;
+    await overlap.prevent(place, length);
+    if (place >= geometry.clusterSize) return;
+    // An entry cannot say so, whatever is not to be checked.
+    throw await corruption.signal("Preventing invalid allocation of data cluster at offset 0");
   }
 
   private notCompressible(): PlatterError {
@@ -227,6 +250,7 @@ export class Qcow2Writer implements ImageWriter {
 
   /** A request may have waited while the disk was made smaller or closed. */
   private checkInside(end: GuestOffset): void {
+    this.metadata.corruption.refuseUse();
     const { storage, diskSize } = this.metadata;
     const file = storage.name;
     if (this.closed)
@@ -268,7 +292,7 @@ export class Qcow2Writer implements ImageWriter {
    */
   private async zeroSubclusters(at: GuestOffset, end: GuestOffset): Promise<Change | undefined> {
     this.checkInside(end);
-    const { geometry, l1, l2, storage, diskSize } = this.metadata;
+    const { geometry, l1, corruption, diskSize } = this.metadata;
     const { clusterSize, subclusterSize, l2Entries, l2Span } = geometry;
     const cluster = alignDown(at, clusterSize);
     const start = alignUp(at, subclusterSize);
@@ -284,9 +308,9 @@ export class Qcow2Writer implements ImageWriter {
     const possible = await this.guarded(free, async () => {
       const offset = l1.l2Offset(Math.floor(at / l2Span));
       if (offset === 0) return true;
-      const table = await l2.load(offset);
+      const table = await this.metadata.loadL2(offset, Math.floor(at / l2Span));
       if (isCompressed(table, index)) return false;
-      refuseInvalid(storage.name, table, index, 1, this.metadata.hasDataFile);
+      await refuseInvalid(corruption, table, index, 1, this.metadata.hasDataFile);
       return true;
     });
     if (!possible) {
@@ -434,6 +458,11 @@ export class Qcow2Writer implements ImageWriter {
     if (this.metadata.hasDataFile) return;
     const range = referenced(table, index, this.metadata.geometry);
     if (range === undefined) return;
+    const { corruption, geometry } = this.metadata;
+    if (!isCompressed(table, index) && range.offset % geometry.clusterSize !== 0) {
+      corruption.note(`Cannot free unaligned cluster ${address(range.offset)}`);
+      return;
+    }
     this.metadata.writeBack.releaseLater({ ...range, ...how });
   }
 
