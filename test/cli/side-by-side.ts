@@ -84,7 +84,8 @@ export async function expectSideBySide(
   }
 }
 
-async function runOurs(words: readonly string[]): Promise<Outcome> {
+/** Runs a command line of qemu-img with our program, in this process. */
+export async function runOurs(words: readonly string[]): Promise<Outcome> {
   const environment = new FakeEnvironment();
   const code = await main(["node", "/somewhere/qemu-img", ...words], environment, services);
   return { stdout: environment.stdout.text, stderr: environment.stderr.text, code };

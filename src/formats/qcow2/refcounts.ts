@@ -1,5 +1,5 @@
 import { host, type HostOffset } from "../../bytes/index.ts";
-import { PlatterError } from "../../errors.ts";
+import type { PlatterError } from "../../errors.ts";
 import type { Corruption } from "./corruption.ts";
 import type { Storage } from "../../storage/index.ts";
 import { entrySize, maxRefcountTableBytes, type Geometry } from "./geometry.ts";
