@@ -1,3 +1,4 @@
+import { alignDown, alignUp, isZero } from "../bytes/index.ts";
 import type { BackingReference, Disk } from "../disk/index.ts";
 import { PlatterError, throwIfAborted } from "../errors.ts";
 import { formatNamed } from "../formats/index.ts";
@@ -17,6 +18,8 @@ export interface RebaseOptions {
    * guest sees stays the same, and what differs between the old and the new one is copied.
    */
   readonly unsafe?: boolean | undefined;
+  /** What has to be copied into the image is stored compressed, by whole clusters; not with `unsafe`. */
+  readonly compress?: boolean | undefined;
   /** Guest data and metadata reach stable storage in order; default true. */
   readonly sync?: boolean | undefined;
   /** Past the host's page cache. */
@@ -37,15 +40,17 @@ export async function rebase(
   context: CommandContext,
 ): Promise<RebaseResult> {
   const { name, format, imageOpts, backing, unsafe = false, direct, sync = true } = options;
+  const { compress = false } = options;
   const opening = { name, format, imageOpts, direct, writable: true, barriers: sync };
   const disk = await openImage({ ...opening, alone: unsafe }, context);
   let behind: Disk | undefined;
   let copied = 0;
   try {
     checkFormat(backing?.format);
+    if (compress) disk.checkCompressible(0, Math.min(disk.size, disk.image.clusterSize));
     if (!unsafe) {
       behind = await openNew(backing, disk, context);
-      copied = await keepContents(disk, behind, context);
+      copied = await keepContents(disk, behind, compress, context);
     }
     await change(disk, backing);
   } catch (error) {
@@ -99,16 +104,50 @@ const sector = 512;
 async function keepContents(
   disk: Disk,
   behind: Disk | undefined,
+  compress: boolean,
   { signal, onProgress }: CommandContext,
 ): Promise<number> {
-  const old = disk.backing;
   const same = depthOf(behind, disk);
-  const buffers = [new Uint8Array(step), new Uint8Array(step)] as const;
-  let copied = 0;
+  const keeper = new Keeper(disk, behind, (done) => {
+    throwIfAborted(signal);
+    onProgress?.({ done, total: disk.size });
+  });
   onProgress?.({ done: 0, total: disk.size });
+  const { clusterSize } = disk.image;
   for (const [start, end] of await foreign(disk, same, signal)) {
+    // Clusters that the image has a part of already cannot become compressed ones.
+    const first = compress ? Math.min(end, alignUp(start, clusterSize)) : end;
+    const last = end === disk.size ? end : Math.max(first, alignDown(end, clusterSize));
+    await keeper.keep(start, first);
+    await keeper.keepCompressed(first, last);
+    await keeper.keep(last, end);
+  }
+  // All of it is there for good before the old backing file is let go of.
+  await disk.flush();
+  return keeper.copied;
+}
+
+/** Keeps in an image what it shows from behind. */
+class Keeper {
+  /** Bytes that had to be written. */
+  copied = 0;
+  private readonly disk: Disk;
+  private readonly behind: Disk | undefined;
+  private readonly onPiece: (done: number) => void;
+  private readonly buffers = [new Uint8Array(step), new Uint8Array(step)] as const;
+
+  /** `onPiece` is told up to where everything has been kept, and may throw. */
+  constructor(disk: Disk, behind: Disk | undefined, onPiece: (done: number) => void) {
+    this.disk = disk;
+    this.behind = behind;
+    this.onPiece = onPiece;
+  }
+
+  /** Keeps the sectors of [start, end) that the new backing disk has differently. */
+  async keep(start: number, end: number): Promise<void> {
+    const { disk, behind, buffers } = this;
+    const old = disk.backing;
     for (let at = start; at < end;) {
-      throwIfAborted(signal);
       // A piece lies inside of each backing disk, or behind its end.
       let stop = Math.min(end, at + step);
       for (const size of [old?.size ?? 0, behind?.size ?? 0]) {
@@ -120,15 +159,43 @@ async function keepContents(
       for (const [from, to] of differences(before, after)) {
         if (isZeroes) await disk.writeZeroes(at + from, to - from, { unmap: false });
         else await disk.write(at + from, before.subarray(from, to));
-        copied += to - from;
+        this.copied += to - from;
       }
       at = stop;
-      onProgress?.({ done: at, total: disk.size });
+      this.onPiece(at);
     }
   }
-  // All of it is there for good before the old backing file is let go of.
-  await disk.flush();
-  return copied;
+
+  /** As {@link Keeper.keep}, of whole clusters, of which a differing one is stored compressed. */
+  async keepCompressed(start: number, end: number): Promise<void> {
+    const { disk, behind, buffers } = this;
+    const { clusterSize } = disk.image;
+    for (let at = start; at < end;) {
+      const stop = Math.min(end, at + clusterSize);
+      const before = buffers[0].subarray(0, stop - at);
+      await disk.read(at, before);
+      const after = await readPartly(behind, at, buffers[1].subarray(0, stop - at));
+      if (!differences(before, after).next().done) {
+        if (isZero(before)) await disk.writeZeroes(at, stop - at, { unmap: false });
+        else await disk.writeCompressed(at, before);
+        this.copied += stop - at;
+      }
+      at = stop;
+      this.onPiece(at);
+    }
+  }
+}
+
+/** What a disk has there, which may end inside; zeros behind its end. */
+async function readPartly(
+  disk: Disk | undefined,
+  at: number,
+  into: Uint8Array,
+): Promise<Uint8Array> {
+  const inside = Math.max(0, Math.min(into.length, (disk?.size ?? 0) - at));
+  into.fill(0, inside);
+  if (inside > 0) await disk?.read(at, into.subarray(0, inside));
+  return into;
 }
 
 /** The ranges that come from behind the image, but not from a layer that stays behind it. */

@@ -15,7 +15,7 @@ import {
 import type { Parsed } from "../parse.ts";
 import type { Session } from "../session.ts";
 import type { CommandSpec } from "../spec.ts";
-import { usageError } from "../usage.ts";
+import { argumentError, usageError } from "../usage.ts";
 import { formatArgument, singleOperand } from "./operands.ts";
 
 /** The table entry of `rebase`. */
@@ -43,6 +43,14 @@ export const rebaseCommand: CommandSpec = {
       friendly: "unsafe",
       summary: "change the name and nothing else; no backing file is opened",
       group: "Behaviour",
+    },
+    {
+      id: "compress",
+      short: "c",
+      friendly: "compress",
+      summary: "compress what has to be copied into the image",
+      group: "Result",
+      better: "As newer versions of qemu-img have it.",
     },
     {
       id: "backing",
@@ -74,6 +82,10 @@ export const rebaseCommand: CommandSpec = {
       line: "rebase -u -b ../bases/debian.qcow2 -F qcow2 overlay.qcow2",
       explanation: "The base has been moved",
     },
+    {
+      line: "rebase -c -b '' overlay.qcow2",
+      explanation: "Stand alone, and small",
+    },
     { line: "rebase -b '' overlay.qcow2", explanation: "Stand alone, with everything in it" },
   ],
   run,
@@ -88,6 +100,14 @@ async function run(parsed: Parsed, session: Session): Promise<number> {
     throw usageError(
       "Name the new backing file with -b; with -u and without -b the image gets none.",
       "Must specify backing file (-b) or use unsafe mode (-u)",
+    );
+  }
+  if (unsafe && parsed.has("compress")) {
+    throw argumentError(
+      "-c",
+      undefined,
+      "-c is about data that is copied into the image, and with -u none is: leave one of them out.",
+      "Cannot use -c and -u together",
     );
   }
   const rebase = await session.services.command("rebase");
@@ -106,6 +126,7 @@ async function run(parsed: Parsed, session: Session): Promise<number> {
             backing: { name: backing, ...(format !== undefined && { format }) },
           }),
         unsafe,
+        compress: parsed.has("compress"),
         sync: !cache.unsafe,
         direct: cache.direct,
       },
