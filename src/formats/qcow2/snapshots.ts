@@ -226,6 +226,7 @@ export class Qcow2Snapshots implements Snapshots {
       if (change.freed !== undefined) await release(change.freed.offset, change.freed.length);
       switchover = await Switchover.begin(metadata);
       await this.stageTables(metadata, change.l1, switchover);
+      await switchover.prepare(change.l1);
     } catch (error) {
       refcounts.blocks.revert();
       await switchover?.cancel().catch(() => undefined);
@@ -234,7 +235,7 @@ export class Qcow2Snapshots implements Snapshots {
       }
       throw error;
     }
-    await switchover.commit(change.l1, {
+    await switchover.commit({
       nb_snapshots: table.entries.length,
       snapshots_offset: BigInt(table.offset),
       size: BigInt(change.size),
