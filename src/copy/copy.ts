@@ -1,6 +1,6 @@
 import { alignDown, alignUp, isZero } from "../bytes/index.ts";
 import type { Disk } from "../disk/index.ts";
-import { PlatterError, throwIfAborted } from "../errors.ts";
+import { inQemuWords, PlatterError, throwIfAborted } from "../errors.ts";
 import { dataRuns } from "./data-runs.ts";
 import { Pace } from "./pace.ts";
 import { plan, planTopLayer, type Segment } from "./plan.ts";
@@ -40,7 +40,14 @@ export interface CopyOptions {
   readonly bytesPerSecond?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: CopyProgress) => void) | undefined;
+  /** What QEMU says in front of its words for an error, if anything. */
+  readonly words?: CopyWords;
 }
+
+/** Names what a copy was doing at a guest offset. */
+export type CopyWords = (doing: "reading" | "writing", at: number) => string;
+
+const noWords: CopyWords = () => "";
 
 /** Longest piece that is read at once. Two are in memory: one being read, one being written. */
 const segmentBytes = 2 * 1024 * 1024;
@@ -69,7 +76,7 @@ export async function copy(source: CopySource, target: Disk, options: CopyOption
         backed: options.backed ?? source.size,
       })
     : plan(source, { unit: copyUnit(target), longest: segmentBytes, signal });
-  const reader = new SegmentReader(source, segments);
+  const reader = new SegmentReader(source, segments, options.words ?? noWords);
   const mover = new Mover(target, options);
   const { bytesPerSecond } = options;
   const pace = bytesPerSecond === undefined ? undefined : new Pace(bytesPerSecond, signal);
@@ -83,7 +90,8 @@ export async function copy(source: CopySource, target: Disk, options: CopyOption
       // Its error is thrown when its turn comes, unless writing fails first.
       ahead.catch(() => undefined);
       await pace?.spend(current.bytes?.length ?? 0);
-      await mover.move(current.segment, current.bytes);
+      const { segment, bytes } = current;
+      await mover.move(segment, bytes);
       onProgress?.({ done: current.segment.end, total });
     }
   } finally {
@@ -109,11 +117,13 @@ interface LoadedSegment {
 class SegmentReader {
   private readonly source: CopySource;
   private readonly segments: AsyncGenerator<Segment>;
+  private readonly words: CopyWords;
   private readonly buffers = [new Uint8Array(segmentBytes), new Uint8Array(segmentBytes)];
 
-  constructor(source: CopySource, segments: AsyncGenerator<Segment>) {
+  constructor(source: CopySource, segments: AsyncGenerator<Segment>, words: CopyWords) {
     this.source = source;
     this.segments = segments;
+    this.words = words;
   }
 
   async next(): Promise<LoadedSegment | undefined> {
@@ -126,7 +136,9 @@ class SegmentReader {
     let filled = segment.start;
     for (const { start, end } of segment.pieces) {
       bytes.fill(0, filled - segment.start, start - segment.start);
-      await this.source.read(start, bytes.subarray(start - segment.start, end - segment.start));
+      await inQemuWords(this.words("reading", start), () =>
+        this.source.read(start, bytes.subarray(start - segment.start, end - segment.start)),
+      );
       filled = end;
     }
     bytes.fill(0, filled - segment.start);
@@ -148,6 +160,11 @@ class Mover {
   }
 
   async move(segment: Segment, bytes: Uint8Array | undefined): Promise<void> {
+    const words = (this.options.words ?? noWords)("writing", segment.start);
+    await inQemuWords(words, () => this.moveSegment(segment, bytes));
+  }
+
+  private async moveSegment(segment: Segment, bytes: Uint8Array | undefined): Promise<void> {
     if (bytes === undefined) return this.moveZeros(segment.start, segment.end);
     if (this.options.compress === true) return this.moveCompressed(segment.start, bytes);
     const { target } = this;

@@ -253,7 +253,13 @@ export class FileStorage implements Storage {
     await this.#run("write", offset, async () => {
       // Before as well: an answer given while the write is under way must not be remembered.
       this.#extents?.forget();
-      await writeFull(this.fd, from, offset);
+      try {
+        await writeFull(this.fd, from, offset);
+      } catch (error) {
+        // The first part of it may have been written.
+        this.refresh();
+        throw error;
+      }
       if (from.length > 0) this.#changed(offset + from.length);
     });
   }
@@ -263,6 +269,7 @@ export class FileStorage implements Storage {
     try {
       writeFullSync(this.fd, from, offset);
     } catch (error) {
+      this.refresh();
       throw hostError(error, "write", this.name, offset);
     }
     if (from.length > 0) this.#changed(offset + from.length);
