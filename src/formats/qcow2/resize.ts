@@ -153,7 +153,8 @@ async function forgetFrom(
   await writeBack.flush(false);
   await dropUnusedBlocks(metadata);
   const end = ((await lastUsedCluster(metadata)) + 1) * geometry.clusterSize;
-  if (end < storage.size) await storage.truncate?.(end);
+  // As with QEMU, a host that cannot shorten a file has it keep what nothing uses.
+  if (end < storage.size) await storage.truncate?.(end).catch(() => undefined);
 }
 
 /**

@@ -209,13 +209,17 @@ export class Qcow2Snapshots implements Snapshots {
     };
     let table = snapshots;
     let switchover: Switchover | undefined;
+    /** Whether no refcount differs from the file but by what is done here. */
+    let isSettled = true;
     try {
       if (change.snapshots !== undefined) {
         const bytes = encodeSnapshotTable(change.snapshots);
         const offset = await allocator.allocate(divideUp(bytes.length, geometry.clusterSize));
         fresh.push({ offset, length: bytes.length });
         table = { entries: change.snapshots, offset, size: bytes.length };
+        isSettled = false;
         await writeBack.settle();
+        isSettled = true;
         await write?.();
         if (bytes.length > 0) await storage.write(offset, bytes);
         await writeBack.barrier();
@@ -228,7 +232,8 @@ export class Qcow2Snapshots implements Snapshots {
       await this.stageTables(metadata, change.l1, switchover);
       await switchover.prepare(change.l1);
     } catch (error) {
-      refcounts.blocks.revert();
+      // Back to what the file has: the clusters of `fresh` are allocated there.
+      if (isSettled) refcounts.blocks.revert();
       await switchover?.cancel().catch(() => undefined);
       for (const { offset, length } of fresh) {
         if (length > 0) await allocator.release(offset, length);

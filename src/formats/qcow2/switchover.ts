@@ -93,7 +93,8 @@ export class Switchover {
       refcount_table_clusters,
     });
     await writeBack.barrier();
-    await storage.truncate?.(this.oldSize);
+    // All is done; what cannot be cut off is not used.
+    await storage.truncate?.(this.oldSize).catch(() => undefined);
     metadata.l1 = aside.l1;
     aside.l1.dirtyEntries.clear();
     refcounts.dirtyEntries.clear();
