@@ -1,10 +1,11 @@
 /** What the tests in here share: our program run inside the test, and what has to hold when it fails. */
 import { spawnSync } from "node:child_process";
-import { rmSync } from "node:fs";
-import { expect } from "vitest";
+import { existsSync, rmSync } from "node:fs";
+import { describe, expect, test } from "vitest";
 import { main } from "../../src/cli/main.ts";
 import { services } from "../../src/cli/services.ts";
 import { FakeEnvironment, type Outcome } from "../cli/harness.ts";
+import { describePeer } from "../peers.ts";
 
 /** The program, for those who start it as a process of its own. */
 export const program = new URL("../../bin/platter.js", import.meta.url).pathname;
@@ -35,11 +36,21 @@ export async function runOurs(
 }
 
 /** The program failed, and says why in one line. */
-export function expectOneError({ code, stderr }: Outcome, why: RegExp | string): void {
-  expect(code, stderr).toBe(1);
+export function expectOneError(
+  { code, stderr }: Outcome,
+  why: RegExp | string,
+  exit: number = 1,
+): void {
+  expect(code, stderr).toBe(exit);
   expect(stderr.trimEnd().split("\n"), stderr).toHaveLength(1);
   expect(stderr).toMatch(why);
 }
+
+/** As `describePeer`, for what also needs to mount a file through FUSE; skipped with the reason elsewhere. */
+export const describeFuse: typeof describePeer = (needs, title, body) => {
+  if (existsSync("/dev/fuse") && process.getuid?.() === 0) return describePeer(needs, title, body);
+  return describe(title, () => test.skip("needs root and /dev/fuse, to mount a file"));
+};
 
 /** Copies `from` into `to`, which is emptied first; holes stay holes. */
 export function copyTree(from: string, to: string): void {
