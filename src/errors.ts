@@ -59,6 +59,8 @@ export interface ErrorDetails {
    * the `qemu-img` face in place of the message, after its `qemu-img: ` prefix.
    */
   readonly qemu?: string | undefined;
+  /** A file that was there before and may hold a part of what was to be written to it. */
+  readonly incomplete?: string | undefined;
   /** What caused this error. */
   readonly cause?: unknown;
 }
@@ -86,4 +88,29 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) {
     throw new PlatterError("E_ABORTED", "The operation was cancelled.", { cause: signal.reason });
   }
+}
+
+/**
+ * Runs `task`; an error that it throws gets what QEMU says in front of its words for it. Being cancelled is
+ * nothing that QEMU has words for.
+ */
+export async function inQemuWords<T>(prefix: string, task: () => Promise<T>): Promise<T> {
+  try {
+    return await task();
+  } catch (error) {
+    throw asQemuSays(prefix, error);
+  }
+}
+
+/** The error with what QEMU says in front of its words for it; see {@link inQemuWords}. */
+export function asQemuSays(prefix: string, error: unknown): unknown {
+  if (!(error instanceof PlatterError) || error.code === "E_ABORTED") return error;
+  const qemu = prefix + (error.details.qemu ?? error.message);
+  return new PlatterError(error.code, error.message, { ...error.details, qemu });
+}
+
+/** The error, which also says that `file`, which was there before, may have been written in part. */
+export function inPart(error: unknown, file: string): unknown {
+  if (!(error instanceof PlatterError)) return error;
+  return new PlatterError(error.code, error.message, { ...error.details, incomplete: file });
 }

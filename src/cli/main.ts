@@ -1,9 +1,10 @@
 import { PlatterError } from "../errors.ts";
 import type { Services } from "./contract.ts";
 import type { Environment } from "./environment.ts";
+import { escapeControls } from "./escape.ts";
 import { Getopt } from "./getopt.ts";
 import { parseCommandLine } from "./parse.ts";
-import { reportError } from "./report.ts";
+import { incomplete, reportError } from "./report.ts";
 import { createSession, type Session } from "./session.ts";
 import type { CommandSpec, Face } from "./spec.ts";
 import { painterFor } from "./style.ts";
@@ -43,7 +44,9 @@ export async function main(
   } catch (error) {
     const signalled = signals.exitCode();
     if (signalled !== undefined) {
-      if (face === "platter") environment.stderr.write("platter: interrupted\n");
+      if (face === "platter") {
+        environment.stderr.write(`platter: interrupted.${escapeControls(incomplete(error))}\n`);
+      }
       return signalled;
     }
     const isUsage = error instanceof PlatterError && isAboutUsage(error);

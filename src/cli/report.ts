@@ -28,7 +28,7 @@ export function reportError(
     stderr.write(endLine(stderr.isTerminal ? escapeControls(text, "\n") : text));
   } else {
     const paint = painterFor(environment, "stderr");
-    const text = known === undefined ? bugText(error) : known.message;
+    const text = known === undefined ? bugText(error) : known.message + incomplete(known);
     stderr.write(`${paint("bad", "platter:")} ${escapeControls(text)}\n`);
     if (help !== undefined) stderr.write(`${paint("faint", help)}\n`);
   }
@@ -36,6 +36,12 @@ export function reportError(
   if (debug !== undefined && debug !== "" && debug !== "0" && error instanceof Error) {
     stderr.write(`${error.stack ?? ""}\n`);
   }
+}
+
+/** What to know about a file that has been written in part; empty where there is none. */
+export function incomplete(error: unknown): string {
+  const file = error instanceof PlatterError ? error.details.incomplete : undefined;
+  return file === undefined ? "" : ` ${file} may have been written in part.`;
 }
 
 /** `text` as a line, but for two hints of QEMU's that are not ended by a newline there. */
@@ -51,7 +57,7 @@ function bugText(error: unknown): string {
 
 function describe(error: unknown): Record<string, string | number | undefined> {
   if (!(error instanceof PlatterError)) return { code: "E_BUG", message: bugText(error) };
-  const { file, field, offset, value } = error.details;
+  const { file, field, offset, value, incomplete: partial } = error.details;
   return {
     code: error.code,
     message: error.message,
@@ -59,5 +65,6 @@ function describe(error: unknown): Record<string, string | number | undefined> {
     field,
     offset,
     value: typeof value === "bigint" ? String(value) : value,
+    ...(partial !== undefined && { incomplete: partial }),
   };
 }

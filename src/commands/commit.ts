@@ -1,6 +1,6 @@
 import { copy, fromDisk, type CopySource } from "../copy/index.ts";
 import type { Disk } from "../disk/index.ts";
-import { PlatterError } from "../errors.ts";
+import { inPart, PlatterError } from "../errors.ts";
 import type { CommandContext } from "./context.ts";
 import { info } from "./info.ts";
 import { openImage } from "./open.ts";
@@ -51,33 +51,48 @@ export async function commit(
     context,
   );
   let target: Disk | undefined = disk;
+  let isCopying = false;
   try {
     for (let i = 0; i < depth; i++) target = target?.backing;
     if (target === undefined) throw noBacking(name);
+    isCopying = true;
     if (target.size < disk.size) await target.resize(disk.size);
-    await copy(above(disk, depth), target, context.codecs, {
-      topLayerOnly: true,
-      unit: unitOf(target),
-      // What is data above is data below: zeros are not looked for.
-      sparse: Infinity,
-      signal: context.signal,
-      onProgress: context.onProgress,
-      ...(options.writethrough === true && { writethrough: true }),
-      ...(options.bytesPerSecond !== undefined && { bytesPerSecond: options.bytesPerSecond }),
-    });
-    // Nothing is let go of above before it is safe below.
-    await target.flush();
+    await copyDown(disk, target, depth, options, context);
+    isCopying = false;
     if (!keep) {
       await disk.image.writer?.makeEmpty?.();
       await disk.flush();
     }
   } catch (error) {
     await disk.close().catch(() => undefined);
-    throw error;
+    throw isCopying && target !== undefined ? inPart(error, target.name) : error;
   }
   const result = { filename: disk.name, base: target.name, size: disk.size, emptied: !keep };
   await disk.close();
   return result;
+}
+
+/** Brings what the layers above `target` have to it, for good. */
+async function copyDown(
+  disk: Disk,
+  target: Disk,
+  depth: number,
+  { writethrough, bytesPerSecond }: CommitOptions,
+  { codecs, signal, onProgress }: CommandContext,
+): Promise<void> {
+  await copy(above(disk, depth), target, codecs, {
+    topLayerOnly: true,
+    unit: unitOf(target),
+    // What is data above is data below: zeros are not looked for.
+    sparse: Infinity,
+    signal,
+    onProgress,
+    words: () => "Block job failed: ",
+    ...(writethrough === true && { writethrough: true }),
+    ...(bytesPerSecond !== undefined && { bytesPerSecond }),
+  });
+  // Nothing is let go of above before it is safe below.
+  await target.flush();
 }
 
 /** QEMU copies in clusters of the base, of at least 4 KiB and at most 64 KiB. */

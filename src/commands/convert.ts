@@ -1,7 +1,7 @@
 import type { BackingReference, SnapshotReference } from "../disk/index.ts";
 import { Disk } from "../disk/index.ts";
 import { concatenate, copy, salvaging, type CopySource } from "../copy/index.ts";
-import { PlatterError } from "../errors.ts";
+import { inPart, inQemuWords, PlatterError } from "../errors.ts";
 import {
   encryptionServices,
   formatNamed,
@@ -11,7 +11,6 @@ import {
 import type { CommandContext } from "./context.ts";
 import type { BitmapCopy } from "./convert-bitmaps.ts";
 import { createFiles } from "./new-files.ts";
-import { inQemuWords } from "./new-image.ts";
 import { openBehind, openImage } from "./open.ts";
 import { refuseSameFile, refuseSameStorage } from "./same-file.ts";
 import { withDisk } from "./with-disk.ts";
@@ -210,7 +209,8 @@ async function fillExisting(
     },
     context,
   );
-  await withDisk(existing, async (disk) => {
+  let hasBegun = false;
+  const fill = async (disk: Disk): Promise<void> => {
     if (options.targetImageOpts === true || disk.image.dataStorage !== undefined) {
       refuseSameStorage(disks, disk);
     }
@@ -228,10 +228,16 @@ async function fillExisting(
         },
       );
     }
+    hasBegun = true;
     await copy(source, disk, context.codecs, { ...copyOptions(options, context), targetIsZero });
     await bitmaps?.copy(disk);
     if (sync) await disk.flush();
-  });
+  };
+  try {
+    await withDisk(existing, fill);
+  } catch (error) {
+    throw hasBegun ? inPart(error, target) : error;
+  }
 }
 
 /** Data in a file of its own is not compressed. */
@@ -259,6 +265,7 @@ const copyOptions = (options: ConvertOptions, { signal, onProgress }: CommandCon
   bytesPerSecond: options.bytesPerSecond,
   signal,
   onProgress,
+  words: (doing: string, at: number) => `error while ${doing} at byte ${at}: `,
 });
 
 /** Finds out before anything is opened whether the target can be what is asked for. */

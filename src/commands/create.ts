@@ -1,6 +1,6 @@
 import { alignUp } from "../bytes/index.ts";
 import type { BackingReference } from "../disk/index.ts";
-import { PlatterError } from "../errors.ts";
+import { inQemuWords, PlatterError } from "../errors.ts";
 import {
   encryptionServices,
   formatNamed,
@@ -9,7 +9,6 @@ import {
 } from "../formats/index.ts";
 import type { CommandContext } from "./context.ts";
 import { createFiles } from "./new-files.ts";
-import { inQemuWords } from "./new-image.ts";
 import { openBehind } from "./open.ts";
 import { refuseSameFile } from "./same-file.ts";
 

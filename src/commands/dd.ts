@@ -1,9 +1,9 @@
 import { alignUp } from "../bytes/index.ts";
 import { Disk } from "../disk/index.ts";
-import { PlatterError, throwIfAborted } from "../errors.ts";
+import { inQemuWords, PlatterError, throwIfAborted } from "../errors.ts";
 import { encryptionServices, formatNamed, type Format } from "../formats/index.ts";
 import type { CommandContext } from "./context.ts";
-import { createStorageOptions, discardQuietly, inQemuWords } from "./new-image.ts";
+import { createStorageOptions, discardQuietly } from "./new-image.ts";
 import { openImage } from "./open.ts";
 import { refuseSameFile } from "./same-file.ts";
 import { withDisk } from "./with-disk.ts";

@@ -1,7 +1,7 @@
 import { Buffers } from "../bytes/index.ts";
 import { localPool, type CodecPool, type Codecs } from "../codec/index.ts";
 import { Gatherer, type Disk } from "../disk/index.ts";
-import { PlatterError, throwIfAborted } from "../errors.ts";
+import { inQemuWords, PlatterError, throwIfAborted } from "../errors.ts";
 import { Loader, type LoadedSegment, type Packing } from "./loader.ts";
 import { Mover } from "./mover.ts";
 import { Pace } from "./pace.ts";
@@ -49,7 +49,14 @@ export interface CopyOptions {
   readonly memory?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: CopyProgress) => void) | undefined;
+  /** What QEMU says in front of its words for an error, if anything. */
+  readonly words?: CopyWords;
 }
+
+/** Names what a copy was doing at a guest offset. */
+export type CopyWords = (doing: "reading" | "writing", at: number) => string;
+
+const noWords: CopyWords = () => "";
 
 /** Longest piece that is read at once. */
 const segmentBytes = 2 * 1024 * 1024;
@@ -110,7 +117,10 @@ async function carry(
   const window = new WriteWindow(target, writing);
   const mover = new Mover(target, window, copyUnit(target), options);
   const pace = bytesPerSecond === undefined ? undefined : new Pace(bytesPerSecond, signal);
-  const ahead = new Ahead(segments, (segment) => loader.load(segment), reading);
+  const { words = noWords } = options;
+  const load = (segment: Segment): Promise<LoadedSegment> =>
+    inQemuWords(words("reading", segment.start), () => loader.load(segment));
+  const ahead = new Ahead(segments, load, reading);
   try {
     for (;;) {
       const loaded = await ahead.next();
@@ -118,8 +128,11 @@ async function carry(
       throwIfAborted(signal);
       const { segment, bytes } = loaded;
       await pace?.spend(bytes === undefined ? 0 : segment.end - segment.start);
-      await mover.move(loaded);
-      await window.endGroup(() => loader.done(loaded));
+      await window.group(
+        words("writing", segment.start),
+        () => mover.move(loaded),
+        () => loader.done(loaded),
+      );
       onProgress?.({ done: segment.end, total });
     }
     await window.settle();

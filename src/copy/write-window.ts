@@ -1,9 +1,12 @@
 import { alignDown, alignUp } from "../bytes/index.ts";
 import type { Disk, PendingWrite } from "../disk/index.ts";
+import { asQemuSays } from "../errors.ts";
 
 /** Writes that belong together, and what to do when they are done. */
 interface Group {
   readonly writes: readonly PendingWrite[];
+  /** What QEMU says in front of its words for an error. */
+  readonly words: string;
   readonly whenDone: () => void;
 }
 
@@ -17,6 +20,9 @@ export class WriteWindow {
   private readonly depth: number;
   private readonly groups: Group[] = [];
   private current: PendingWrite[] = [];
+  private words = "";
+  /** Errors that have QEMU's words in front already. */
+  private readonly told = new Set<unknown>();
   /** End of the clusters that writes under way own. */
   private owned = 0;
 
@@ -54,9 +60,14 @@ export class WriteWindow {
     await this.disk.writeZeroes(at, length);
   }
 
-  /** What has been begun since the last call is a group; `whenDone` is called when it has been written. */
-  async endGroup(whenDone: () => void): Promise<void> {
-    this.groups.push({ writes: this.current, whenDone });
+  /**
+   * What `task` begins to write is a group; `whenDone` is called when it has been written. `words` are what
+   * QEMU says in front of its words for an error.
+   */
+  async group(words: string, task: () => Promise<void>, whenDone: () => void): Promise<void> {
+    this.words = words;
+    await this.inWords(words, task);
+    this.groups.push({ writes: this.current, words, whenDone });
     this.current = [];
     while (this.groups.length > this.depth) await this.finishOldest();
   }
@@ -66,7 +77,7 @@ export class WriteWindow {
     while (this.groups.length > 0) await this.finishOldest();
     const { current } = this;
     this.current = [];
-    await finish(current);
+    await this.finish(current, this.words);
     this.owned = 0;
   }
 
@@ -79,8 +90,8 @@ export class WriteWindow {
   }
 
   private async finishOldest(): Promise<void> {
-    const { writes, whenDone } = this.groups.shift()!;
-    await finish(writes);
+    const { writes, words, whenDone } = this.groups.shift()!;
+    await this.finish(writes, words);
     whenDone();
   }
 
@@ -92,16 +103,28 @@ export class WriteWindow {
   private own(end: number): void {
     this.owned = alignUp(end, this.disk.image.clusterSize);
   }
-}
 
-/** Finishes the writes in order; after one that fails, the others are given up. */
-async function finish(writes: readonly PendingWrite[]): Promise<void> {
-  for (const [i, write] of writes.entries()) {
+  /** Finishes the writes in order; after one that fails, the others are given up. */
+  private async finish(writes: readonly PendingWrite[], words: string): Promise<void> {
+    for (const [i, write] of writes.entries()) {
+      try {
+        await this.inWords(words, () => write.finish());
+      } catch (error) {
+        for (const other of writes.slice(i + 1)) await other.giveUp();
+        throw error;
+      }
+    }
+  }
+
+  /** Puts the words before those of an error, unless it has got some here already. */
+  private async inWords(words: string, task: () => Promise<void>): Promise<void> {
     try {
-      await write.finish();
+      await task();
     } catch (error) {
-      for (const other of writes.slice(i + 1)) await other.giveUp();
-      throw error;
+      if (this.told.has(error)) throw error;
+      const told = asQemuSays(words, error);
+      this.told.add(told);
+      throw told;
     }
   }
 }

@@ -109,7 +109,9 @@ export class DirectStorage extends FilterStorage {
 
   private async readAt(at: number, bytes: Uint8Array): Promise<number> {
     try {
-      return await readBlocks(this.file.fd, bytes, at, this.block);
+      const count = await readBlocks(this.file.fd, bytes, at, this.block);
+      this.file.mustReach(at + count, at + bytes.length);
+      return count;
     } catch (error) {
       throw hostError(error, "read", this.name, at);
     }

@@ -133,11 +133,13 @@ describe.skipIf(libc === undefined)("with libc", () => {
     await file.close();
   });
 
-  test("survives being cut by somebody else", async () => {
+  test("says that it has been cut by somebody else", async () => {
     const file = await fresh(new Uint8Array(MiB).fill(1), false);
     writeFileSync(file.name, new Uint8Array(10));
-    expect(file.extent?.(MiB / 2)).toEqual({ end: MiB, data: false });
-    expect(await file.read(0, new Uint8Array(MiB))).toBe(10);
+    expect(file.extent?.(MiB / 2)).toBeUndefined();
+    const error = { code: "E_TRUNCATED", details: { offset: 10, value: MiB } };
+    await expect(file.read(0, new Uint8Array(MiB))).rejects.toMatchObject(error);
+    expect(() => file.readSync(0, new Uint8Array(MiB))).toThrow("ends at 10");
     await file.close();
   });
 

@@ -37,6 +37,9 @@ const uncopyable: readonly number[] = [
   -errno("EBADF"),
 ];
 
+/** A read of as many bytes takes long enough for others to come in between. */
+const raceBytes = 65_536;
+
 /** An open descriptor and what is known about it. */
 export interface OpenFile {
   /** What error messages call it. */
@@ -100,7 +103,9 @@ export class FileStorage implements Storage {
     if (extents) {
       this.extent = (offset) => {
         this.#mustBeOpen("inspect");
-        return extents.at(offset, this.#size);
+        const run = extents.at(offset, this.#size);
+        // Behind a new end of the file everything looks like a hole.
+        return run?.data === false && run.end === this.#size && this.#isCut() ? undefined : run;
       };
     }
     if (!file.writable) return;
@@ -125,17 +130,48 @@ export class FileStorage implements Storage {
 
   /** {@inheritDoc Storage.read} */
   read(offset: number, into: Uint8Array): Promise<number> {
-    return this.#run("read", offset, () => readFull(this.fd, into, offset));
+    return this.#run("read", offset, async () => {
+      const count = await readFull(this.fd, into, offset);
+      this.mustReach(offset + count, offset + into.length);
+      return count;
+    });
   }
 
   /** {@inheritDoc Storage.readSync} */
   readSync(offset: number, into: Uint8Array): number {
     this.#mustBeOpen("read");
     try {
-      return readFullSync(this.fd, into, offset);
+      const count = readFullSync(this.fd, into, offset);
+      if (count < into.length || count >= raceBytes) {
+        this.mustReach(offset + count, offset + into.length);
+      }
+      return count;
     } catch (error) {
       throw hostError(error, "read", this.name, offset);
     }
+  }
+
+  /**
+   * Throws `E_TRUNCATED` if somebody has made the file shorter, so that a read that was to go to `wanted` and
+   * went to `found` has not got all, or has got zeros: a read that is under way when the file is cut may
+   * see what has been cleared and not yet the new end.
+   */
+  mustReach(found: number, wanted: number): void {
+    const end = Math.min(wanted, this.#size);
+    if (this.isDevice || end <= 0) return;
+    const { size } = fstatSync(this.fd);
+    if (size >= this.#size || size >= end) return;
+    throw new PlatterError(
+      "E_TRUNCATED",
+      `${this.name}: the file ends at ${Math.min(size, found)}, but had ${this.#size} bytes when it was ` +
+        `opened; it has been cut short`,
+      { file: this.name, offset: size, value: this.#size, qemu: "Input/output error" },
+    );
+  }
+
+  /** Whether the file is shorter than it was, and not by our doing. */
+  #isCut(): boolean {
+    return !this.isDevice && fstatSync(this.fd).size < this.#size;
   }
 
   /** Bytes that the filesystem has allocated for the file; 0 for a device. */
@@ -253,7 +289,13 @@ export class FileStorage implements Storage {
     await this.#run("write", offset, async () => {
       // Before as well: an answer given while the write is under way must not be remembered.
       this.#extents?.forget();
-      await writeFull(this.fd, from, offset);
+      try {
+        await writeFull(this.fd, from, offset);
+      } catch (error) {
+        // The first part of it may have been written.
+        this.refresh();
+        throw error;
+      }
       if (from.length > 0) this.#changed(offset + from.length);
     });
   }
@@ -263,15 +305,20 @@ export class FileStorage implements Storage {
     try {
       writeFullSync(this.fd, from, offset);
     } catch (error) {
+      this.refresh();
       throw hostError(error, "write", this.name, offset);
     }
     if (from.length > 0) this.#changed(offset + from.length);
   }
 
   async #truncate(size: number): Promise<void> {
-    await setLength(this.fd, size);
-    this.#extents?.forget();
-    this.#size = size;
+    // Who reads meanwhile may meet the new end already.
+    this.#size = Math.min(size, this.#size);
+    try {
+      await setLength(this.fd, size);
+    } finally {
+      this.refresh();
+    }
   }
 
   async #zero(libc: Libc, offset: number, length: number, unmap: boolean): Promise<boolean> {

@@ -220,8 +220,8 @@ describe.each(Object.keys(setups))("%s", (name) => {
           throw new Error(`${on} number ${nth} of ${calls}`, { cause: error });
         }
       }
-      // A host that cannot give space back fails nothing.
-      if (calls > 0 && on !== "zero") expect(failed).toBeGreaterThan(0);
+      // A host that cannot give space back, or shorten a file, fails nothing.
+      if (calls > 0 && on !== "zero" && on !== "truncate") expect(failed).toBeGreaterThan(0);
     },
   );
 

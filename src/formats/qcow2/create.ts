@@ -1,6 +1,6 @@
 import { host } from "../../bytes/index.ts";
 import type { BackingReference } from "../../disk/index.ts";
-import { PlatterError } from "../../errors.ts";
+import { inQemuWords, PlatterError } from "../../errors.ts";
 import type { WritableStorage } from "../../storage/index.ts";
 import type { FormatCreateOptions, NewImage } from "../format.ts";
 import type { DataFile } from "./data-file.ts";
@@ -46,7 +46,9 @@ export async function create(
       ? undefined
       : { storage: dataStorage(options, storage.name), raw: checked.dataFileRaw };
   const metadata = await firstClusters(storage, header, geometry, dataFile);
-  await resize(metadata, checked.size, { preallocation: checked.preallocation });
+  await inQemuWords("Could not resize image: ", () =>
+    resize(metadata, checked.size, { preallocation: checked.preallocation }),
+  );
   if (encryption !== undefined) {
     const { imageEncryption } = await import("./encryption.ts");
     metadata.encryption = imageEncryption(await encryption.create(metadata));

@@ -1,5 +1,6 @@
 import { advance, alignDown, alignUp, divideUp, guest, host, lower } from "../../bytes/index.ts";
-import { PlatterError } from "../../errors.ts";
+import { inQemuWords, PlatterError } from "../../errors.ts";
+import { growFile } from "../grow-file.ts";
 import { setOwned } from "./l2-table.ts";
 import type { WritableMetadata } from "./metadata.ts";
 import { link, reserve, tableFor } from "./reservation.ts";
@@ -22,7 +23,7 @@ export async function preallocateMetadata(
   let fileEnd = 0;
   const grow = async (): Promise<void> => {
     if (fileEnd <= storage.size) return;
-    await (mode === undefined ? storage.truncate?.(fileEnd) : growFile(metadata, fileEnd, mode));
+    await (mode === undefined ? storage.truncate?.(fileEnd) : growData(metadata, fileEnd, mode));
   };
   while (at < to) {
     const {
@@ -97,7 +98,7 @@ export async function preallocateData(
   const first = await allocator.rebuildTable(start, clusters + tables, true);
   await allocator.allocateAt(first, clusters);
   await clearStale(metadata, first, clusters * clusterSize);
-  await growFile(metadata, first + clusters * clusterSize, mode);
+  await growData(metadata, first + clusters * clusterSize, mode);
   let at = alignUp(guest(from), clusterSize);
   for (let place = first; place < first + clusters * clusterSize;) {
     const table = await tableFor(metadata, at);
@@ -128,26 +129,12 @@ export async function lastUsedCluster({
 
 const zeros = new Uint8Array(1024 * 1024);
 
-/** Makes the file `size` bytes long and gives the new part its space. */
-async function growFile(
+/** Makes the file of the data `size` bytes long and gives the new part its space. */
+const growData = (
   { dataStorage: storage }: WritableMetadata,
   size: number,
   mode: "falloc" | "full",
-): Promise<void> {
-  const old = storage.size;
-  if (size <= old) return;
-  if (mode === "falloc") {
-    if (storage.allocate === undefined) {
-      throw new PlatterError(
-        "E_UNSUPPORTED",
-        `${storage.name}: preallocation=falloc is not possible here: the host offers no fallocate`,
-        { file: storage.name, field: "preallocation", value: mode },
-      );
-    }
-    await storage.allocate(old, size - old);
-    return;
-  }
-  for (let at = old; at < size; at += zeros.length) {
-    await storage.write(at, zeros.subarray(0, Math.min(zeros.length, size - at)));
-  }
-}
+): Promise<void> =>
+  inQemuWords("Failed to resize underlying file: ", () =>
+    growFile(storage, storage.size, size, mode),
+  );

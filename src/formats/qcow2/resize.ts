@@ -1,6 +1,6 @@
 import { alignUp, guest, host, isZero, type HostOffset } from "../../bytes/index.ts";
 import type { Preallocation, ResizeOptions } from "../../disk/index.ts";
-import { PlatterError } from "../../errors.ts";
+import { inQemuWords, PlatterError } from "../../errors.ts";
 import { discardInDataFile, fitDataFile } from "./data-file.ts";
 import { entrySize, maxL1Bytes } from "./geometry.ts";
 import { referenced, setEntry } from "./l2-table.ts";
@@ -46,7 +46,7 @@ export async function resize(
   if (size < old) {
     await shrink(metadata, size, preallocation, replacing);
   } else {
-    await metadata.growL1(entries);
+    await inQemuWords("Failed to grow the L1 table: ", () => metadata.growL1(entries));
     if (preallocation === "metadata") await preallocateMetadata(metadata, old, size);
     else if (preallocation !== "off") {
       const hides = geometry.hasSubclusters && backingSize > old;
@@ -153,7 +153,8 @@ async function forgetFrom(
   await writeBack.flush(false);
   await dropUnusedBlocks(metadata);
   const end = ((await lastUsedCluster(metadata)) + 1) * geometry.clusterSize;
-  if (end < storage.size) await storage.truncate?.(end);
+  // As with QEMU, a host that cannot shorten a file has it keep what nothing uses.
+  if (end < storage.size) await storage.truncate?.(end).catch(() => undefined);
 }
 
 /**

@@ -210,13 +210,17 @@ export class Qcow2Snapshots implements Snapshots {
     };
     let table = snapshots;
     let switchover: Switchover | undefined;
+    /** Whether no refcount differs from the file but by what is done here. */
+    let isSettled = true;
     try {
       if (change.snapshots !== undefined) {
         const bytes = encodeSnapshotTable(change.snapshots);
         const offset = await allocator.allocate(divideUp(bytes.length, geometry.clusterSize));
         fresh.push({ offset, length: bytes.length });
         table = { entries: change.snapshots, offset, size: bytes.length };
+        isSettled = false;
         await writeBack.settle();
+        isSettled = true;
         for (const { offset: start, length } of fresh) {
           await metadata.overlap.prevent(start, length);
         }
@@ -230,15 +234,17 @@ export class Qcow2Snapshots implements Snapshots {
       if (change.freed !== undefined) await release(change.freed.offset, change.freed.length);
       switchover = await Switchover.begin(metadata);
       await this.stageTables(metadata, change.l1, switchover);
+      await switchover.prepare(change.l1);
     } catch (error) {
-      refcounts.blocks.revert();
+      // Back to what the file has: the clusters of `fresh` are allocated there.
+      if (isSettled) refcounts.blocks.revert();
       await switchover?.cancel().catch(() => undefined);
       for (const { offset, length } of fresh) {
         if (length > 0) await allocator.release(offset, length);
       }
       throw error;
     }
-    await switchover.commit(change.l1, {
+    await switchover.commit({
       nb_snapshots: table.entries.length,
       snapshots_offset: BigInt(table.offset),
       size: BigInt(change.size),

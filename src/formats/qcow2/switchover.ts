@@ -26,6 +26,8 @@ export class Switchover {
   private readonly start: HostOffset;
   private next: HostOffset;
   private readonly oldSize: number;
+  /** What has been prepared: the new L1 table, and what the header has to say meanwhile. */
+  private aside: { readonly l1: L1Table; readonly header: Partial<HeaderFields> } | undefined;
 
   private constructor(metadata: WritableMetadata, start: HostOffset) {
     this.metadata = metadata;
@@ -63,37 +65,41 @@ export class Switchover {
   }
 
   /**
-   * Makes the change: `l1` becomes the active L1 table, where the present one is and as long as that;
-   * `header` are further fields of the header. When it rejects, the image in memory is no longer what is
-   * in the file, and cannot be used any more.
+   * Puts everything that the change needs on stable storage; nothing points there yet. `l1` is to become
+   * the active L1 table, where the present one is and as long as that. When it rejects, the change can
+   * still be given up.
    */
-  async commit(l1: L1Table, header: Partial<HeaderFields>): Promise<void> {
-    const { metadata } = this;
+  async prepare(l1: L1Table): Promise<void> {
+    this.aside = { l1, header: await this.putTables(l1) };
+    await this.metadata.writeBack.barrier();
+  }
+
+  /**
+   * Makes the change that is prepared; `header` are further fields of the header. When it rejects, the image
+   * in memory is no longer what is in the file, and cannot be used any more.
+   */
+  async commit(header: Partial<HeaderFields>): Promise<void> {
+    const { metadata, aside } = this;
+    if (aside === undefined) throw new Error("a switchover has to be prepared first");
     const { storage, writeBack, refcounts } = metadata;
     const { l1_table_offset, refcount_table_offset, refcount_table_clusters } =
       metadata.header.fields;
-    try {
-      const aside = await this.putTables(l1);
-      await writeBack.barrier();
-      metadata.abandoned = true;
-      await metadata.updateHeader({ ...header, ...aside });
-      await writeBack.barrier();
-      await this.writeInPlace(l1);
-      await writeBack.writeCounts();
-      await writeBack.barrier();
-      await metadata.updateHeader({
-        l1_table_offset,
-        refcount_table_offset,
-        refcount_table_clusters,
-      });
-      await writeBack.barrier();
-      await storage.truncate?.(this.oldSize);
-    } catch (error) {
-      if (!metadata.abandoned) await this.cancel().catch(() => undefined);
-      throw error;
-    }
-    metadata.l1 = l1;
-    l1.dirtyEntries.clear();
+    metadata.abandoned = true;
+    await metadata.updateHeader({ ...header, ...aside.header });
+    await writeBack.barrier();
+    await this.writeInPlace(aside.l1);
+    await writeBack.writeCounts();
+    await writeBack.barrier();
+    await metadata.updateHeader({
+      l1_table_offset,
+      refcount_table_offset,
+      refcount_table_clusters,
+    });
+    await writeBack.barrier();
+    // All is done; what cannot be cut off is not used.
+    await storage.truncate?.(this.oldSize).catch(() => undefined);
+    metadata.l1 = aside.l1;
+    aside.l1.dirtyEntries.clear();
     refcounts.dirtyEntries.clear();
     metadata.abandoned = false;
   }
