@@ -16,14 +16,21 @@ import { address } from "./invalid.ts";
 import type { L1Table } from "./l1-table.ts";
 import { hasCluster, lowerOf, upperOf } from "./l2-table.ts";
 import type { Metadata } from "./metadata.ts";
+import { getRefcount } from "./refcount-block.ts";
 import { ReferenceCounts } from "./reference-counts.ts";
 import { allocatedSubclusters, isInvalid, zeroSubclusters } from "./subclusters.ts";
 import { Table } from "./tables.ts";
+
+/** L2 tables that are read before their turn comes. */
+const tablesAhead = 8;
 
 /** Problems that are described; the others are only counted. */
 const maxProblems = 1000;
 
 const hex = (value: number | bigint): string => value.toString(16);
+
+/** Where a problem is. */
+type Place = Required<Pick<CheckProblem, "hostOffset" | "guest">>;
 
 /** What corrects an image while it is checked. */
 export interface Mender {
@@ -54,6 +61,10 @@ export class Checker {
   /** The refcount structures themselves are damaged, so that repairing them in place is not enough. */
   needsRebuild = false;
   private hasSaidCorrupt = false;
+  /** "Copied" was found right on the way, wherever it matters: it need not be looked at in turn. */
+  private flagsAreRight = true;
+  /** The refcount block that was used last, from the cluster whose count is its first one. */
+  private near: { readonly first: number; readonly view: DataView } | undefined;
   private readonly options: CheckImageOptions;
   private readonly clusters = { allocated: 0, fragmented: 0, compressed: 0 };
   private highest = 0;
@@ -127,7 +138,7 @@ export class Checker {
   }
 
   /** Counts a reference to each cluster that `length` bytes from `offset` on touch. */
-  private refer(offset: number, length: number, guest?: CheckProblem["guest"]): void {
+  private refer(offset: number, length: number, where?: () => Place): void {
     if (length === 0) return;
     const { geometry, storage } = this.metadata;
     // The last cluster of a file need not be there in full.
@@ -138,7 +149,7 @@ export class Checker {
           `ERROR: counting reference for region exceeding the end of the file by one cluster or ` +
           `more: offset 0x${hex(offset)} size 0x${hex(length)}`,
         hostOffset: offset,
-        ...(guest && { guest }),
+        ...(where && { guest: where().guest }),
       });
     }
     const first = Math.floor(offset / geometry.clusterSize);
@@ -194,7 +205,20 @@ export class Checker {
   /** What an L1 table refers to. Only the active one says how much is allocated and fragmented. */
   private async countL1Table(l1: L1Table): Promise<void> {
     this.refer(l1.offset, l1.bytes.length);
-    for (let i = 0; i < l1.length; i++) await this.countL1Entry(l1, i);
+    for (let i = 0; i < l1.length; i++) {
+      this.readAhead(l1, i);
+      await this.countL1Entry(l1, i);
+    }
+  }
+
+  /** Begins to read an L2 table that will be needed soon. */
+  private readAhead(l1: L1Table, index: number): void {
+    const next = index + tablesAhead;
+    if (next >= l1.length) return;
+    const offset = l1.l2Offset(next);
+    // What is wrong with it is told when its turn comes.
+    if (offset !== 0 && this.isInPlace(offset))
+      this.metadata.l2.load(offset).catch(() => undefined);
   }
 
   private async countL1Entry(l1: L1Table, index: number): Promise<void> {
@@ -217,7 +241,7 @@ export class Checker {
         guest,
       });
     }
-    this.refer(offset, geometry.clusterSize, guest);
+    this.refer(offset, geometry.clusterSize, () => ({ hostOffset: place, guest }));
     if (offset % geometry.clusterSize !== 0) {
       this.add({
         kind: "error",
@@ -226,7 +250,10 @@ export class Checker {
         guest,
       });
     }
-    this.countL2Table(await this.l2Table(offset), guest.start, isActive);
+    if (isActive && l1.isCopied(index) !== ((await this.storedCount(offset)) === 1)) {
+      this.flagsAreRight = false;
+    }
+    await this.countL2Table(await this.l2Table(offset), guest.start, isActive);
   }
 
   /**
@@ -247,19 +274,42 @@ export class Checker {
     return offset % geometry.clusterSize === 0 && offset + geometry.clusterSize <= storage.size;
   }
 
-  private countL2Table(table: Table, tableStart: number, isActive: boolean): void {
+  private async countL2Table(table: Table, tableStart: number, isActive: boolean): Promise<void> {
     const { geometry } = this.metadata;
     const { clusterSize, clusterBits, l2Entries, hasSubclusters } = geometry;
+    const isPlain = !hasSubclusters && !this.metadata.hasDataFile;
+    const fileEnd = this.metadata.storage.size;
     let next = 0;
     for (let index = 0; index < l2Entries; index++) {
       const upper = upperOf(table, index);
       const lower = lowerOf(table, index);
+      // Almost all entries are like that: nothing is made for them, for there can be billions.
+      if (
+        isPlain &&
+        (upper & (compressedBit | reservedHigh)) === 0 &&
+        (lower & reservedLow) === 0
+      ) {
+        const host = hostOffset(upper, lower);
+        if (host === 0) continue;
+        const fits = host % clusterSize === 0 && host + clusterSize <= fileEnd;
+        if (fits && this.references.add(host / clusterSize)) {
+          if (!isActive) continue;
+          this.clusters.allocated++;
+          if (next !== 0 && host !== next) this.clusters.fragmented++;
+          next = host + clusterSize;
+          const count = this.nearCount(host) ?? (await this.storedCount(host));
+          if (((upper & copiedBit) !== 0) !== (count === 1)) this.flagsAreRight = false;
+          continue;
+        }
+      }
       const zeros = hasSubclusters ? zeroSubclusters(table, index) : 0;
       const data = hasSubclusters ? allocatedSubclusters(table, index) : 0;
       if (upper === 0 && lower === 0 && data === 0) continue;
-      const start = tableStart + index * clusterSize;
-      const guest = { start, end: start + clusterSize };
-      const place = { hostOffset: table.offset + index * table.entrySize, guest };
+      const where = (): Place => {
+        const start = tableStart + index * clusterSize;
+        const guest = { start, end: start + clusterSize };
+        return { hostOffset: table.offset + index * table.entrySize, guest };
+      };
       if ((upper & compressedBit) !== 0) {
         if (this.metadata.hasDataFile) {
           this.add({
@@ -267,7 +317,7 @@ export class Checker {
             message:
               `ERROR compressed cluster ${index} with data file, ` +
               `entry=0x${hex(entry64(upper, lower))}`,
-            ...place,
+            ...where(),
           });
           continue;
         }
@@ -278,7 +328,7 @@ export class Checker {
             message:
               `ERROR: coffset=0x${hex(offset)}: copied flag must never be set for compressed ` +
               `clusters`,
-            ...place,
+            ...where(),
           });
         }
         if (zeros !== 0 || data !== 0) {
@@ -287,12 +337,12 @@ export class Checker {
             message:
               `ERROR compressed cluster ${index} with non-zero subcluster allocation bitmap, ` +
               `entry=0x${hex(entry64((upper & ~copiedBit) >>> 0, lower))}`,
-            ...place,
+            ...where(),
           });
           continue;
         }
         const sector = offset - (offset % 512);
-        this.refer(sector, offset + length - sector, guest);
+        this.refer(sector, offset + length - sector, where);
         if (!isActive) continue;
         this.clusters.allocated++;
         this.clusters.compressed++;
@@ -304,7 +354,7 @@ export class Checker {
         this.add({
           kind: "error",
           message: `ERROR found l2 entry with reserved bits set: ${hex(entry64(upper, lower))}`,
-          ...place,
+          ...where(),
         });
       }
       const host = hostOffset(upper, lower);
@@ -315,10 +365,11 @@ export class Checker {
           message: hasPlace
             ? `ERROR offset=${hex(host)}: Allocated cluster has corrupted subcluster allocation bitmap`
             : "ERROR: Unallocated cluster has non-zero subcluster allocation map",
-          ...place,
+          ...where(),
         });
       }
       if (!hasPlace) continue;
+      this.flagsAreRight = false;
       const isZero = hasSubclusters ? data === 0 : (lower & zeroBit) !== 0;
       const { mender } = this;
       const mends = host % clusterSize !== 0 && isZero && this.isInPlace(table.offset);
@@ -326,7 +377,7 @@ export class Checker {
         // Nothing is lost with the place of zeros.
         mender.zeroEntry(table, index);
         mender.fixed.corruptions++;
-        this.add({ kind: "note", message: `Repairing ${this.unaligned(host, true)}`, ...place });
+        this.add({ kind: "note", message: `Repairing ${this.unaligned(host, true)}`, ...where() });
         continue;
       }
       if (isActive) {
@@ -335,12 +386,12 @@ export class Checker {
         next = host + clusterSize;
       }
       // What lies in a data file is not counted.
-      if (!this.metadata.hasDataFile) this.refer(host, clusterSize, guest);
+      if (!this.metadata.hasDataFile) this.refer(host, clusterSize, where);
       if (host % clusterSize !== 0) {
         this.add({
           kind: "error",
           message: `ERROR ${this.unaligned(host, isZero)}`,
-          ...place,
+          ...where(),
         });
       }
     }
@@ -415,10 +466,10 @@ export class Checker {
       }
       const hasBlock = this.isReadable(block);
       if (!hasBlock && !this.references.mayHave(first, end)) continue;
+      const table = hasBlock ? await refcounts.block(first) : undefined;
       for (let index = first; index < end; index++) {
-        const stored = hasBlock
-          ? (refcounts.cachedCount(index) ?? (await refcounts.count(index)))
-          : 0;
+        const stored =
+          table === undefined ? 0 : getRefcount(table.view, index - first, geometry.refcountOrder);
         const counted = this.references.get(index);
         if (stored > 0 || counted > 0) this.highest = index;
         if (stored === counted) continue;
@@ -481,6 +532,8 @@ export class Checker {
 
   /** "Copied" has to be set where the refcount is exactly one, and nowhere else. */
   async checkCopiedFlags(mender?: Mender): Promise<void> {
+    // All tables would have to be read again, to find nothing.
+    if (this.flagsAreRight && this.mender === undefined) return;
     const { geometry, l1 } = this.metadata;
     for (let i = 0; i < l1.length; i++) {
       throwIfAborted(this.options.signal);
@@ -507,14 +560,16 @@ export class Checker {
     tableStart: number,
     mender: Mender | undefined,
   ): Promise<void> {
-    const { clusterSize, l2Entries } = this.metadata.geometry;
+    const { hasDataFile, geometry } = this.metadata;
+    const { clusterSize, l2Entries } = geometry;
     for (let index = 0; index < l2Entries; index++) {
       const upper = upperOf(table, index);
       const lower = lowerOf(table, index);
       if ((upper & compressedBit) !== 0) continue;
       const host = hostOffset(upper, lower);
-      if (!hasCluster(table, index, this.metadata.hasDataFile)) continue;
-      const count = this.metadata.hasDataFile ? 1 : await this.storedCount(host);
+      if (host === 0 && !hasDataFile) continue;
+      if (hasDataFile && !hasCluster(table, index, true)) continue;
+      const count = hasDataFile ? 1 : (this.nearCount(host) ?? (await this.storedCount(host)));
       if (count === undefined || ((upper & copiedBit) !== 0) === (count === 1)) continue;
       const start = tableStart + index * clusterSize;
       this.wrongFlag(
@@ -547,7 +602,21 @@ export class Checker {
     const index = Math.floor(offset / geometry.clusterSize);
     if (refcounts.blockOffset(index) % geometry.clusterSize !== 0) return undefined;
     if (!this.isReadable(refcounts.blockOffset(index))) return 0;
-    return refcounts.cachedCount(index) ?? (await refcounts.count(index));
+    const block = await refcounts.block(index);
+    if (block === undefined) return 0;
+    const first = index - (index % geometry.refcountsPerBlock);
+    this.near = { first, view: block.view };
+    return getRefcount(block.view, index - first, geometry.refcountOrder);
+  }
+
+  /** As {@link Checker.storedCount}, if the refcount is in the block that was used last. */
+  private nearCount(offset: number): number | undefined {
+    const { near } = this;
+    if (near === undefined) return undefined;
+    const { clusterSize, refcountsPerBlock, refcountOrder } = this.metadata.geometry;
+    const at = Math.floor(offset / clusterSize) - near.first;
+    if (at < 0 || at >= refcountsPerBlock) return undefined;
+    return getRefcount(near.view, at, refcountOrder);
   }
 
   /** Takes note of a problem. */

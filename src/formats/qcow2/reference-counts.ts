@@ -4,53 +4,94 @@ import { getRefcount, setRefcount } from "./refcount-block.ts";
 /** Bytes of a page. */
 const pageBytes = 4096;
 
+/** Counts of consecutive clusters. */
+type Page = Uint8Array | Uint16Array | Uint32Array | Float64Array;
+
 /**
  * How often each cluster is referred to, as a check finds it, in the width of the image's refcounts. Memory follows the clusters that are referred to, not the size of the file.
  */
 export class ReferenceCounts {
   /** Index after the last cluster that was ever referred to. */
   end = 0;
-  private readonly geometry: Geometry;
-  private readonly perPage: number;
-  private readonly pages = new Map<number, DataView>();
+  private readonly order: number;
+  private readonly most: number;
+  /** Clusters that a page counts. */
+  private readonly pageSize: number;
+  private readonly pages = new Map<number, Page>();
+  /** The page that was asked for last, most often the next one, too. */
+  private recent: Page | undefined;
+  /** The cluster that it counts first. */
+  private recentFirst = -Infinity;
 
   constructor(geometry: Geometry) {
-    this.geometry = geometry;
-    this.perPage = (pageBytes * 8) / geometry.refcountBits;
+    this.order = geometry.refcountOrder;
+    this.most = geometry.maxRefcount;
+    this.pageSize = (pageBytes * 8) / geometry.refcountBits;
   }
 
   /** Adds one reference to cluster `index`; false where the width has no room for it: it is not counted. */
   add(index: number): boolean {
-    const count = this.get(index);
-    if (count >= this.geometry.maxRefcount) return false;
-    this.set(index, count + 1);
+    const page = this.page(index) ?? this.newPage(index);
+    const at = index - this.recentFirst;
+    const count = this.read(page, at);
+    if (count >= this.most) return false;
+    if (this.order >= 3) page[at] = count + 1;
+    else setRefcount(viewOf(page), at, this.order, count + 1);
+    if (index >= this.end) this.end = index + 1;
     return true;
   }
 
   /** References to cluster `index` so far. */
   get(index: number): number {
-    const page = this.pages.get(Math.floor(index / this.perPage));
-    return page === undefined
-      ? 0
-      : getRefcount(page, index % this.perPage, this.geometry.refcountOrder);
-  }
-
-  private set(index: number, count: number): void {
-    const number = Math.floor(index / this.perPage);
-    let page = this.pages.get(number);
-    if (page === undefined) {
-      page = new DataView(new ArrayBuffer(pageBytes));
-      this.pages.set(number, page);
-    }
-    setRefcount(page, index % this.perPage, this.geometry.refcountOrder, count);
-    this.end = Math.max(this.end, index + 1);
+    const page = this.page(index);
+    return page === undefined ? 0 : this.read(page, index - this.recentFirst);
   }
 
   /** Whether any of the clusters [first, end) may be referred to. */
   mayHave(first: number, end: number): boolean {
-    for (let page = Math.floor(first / this.perPage); page * this.perPage < end; page++) {
+    const { pageSize } = this;
+    for (let page = Math.floor(first / pageSize); page * pageSize < end; page++) {
       if (this.pages.has(page)) return true;
     }
     return false;
+  }
+
+  /** Counts narrower than a byte share it. */
+  private read(page: Page, at: number): number {
+    return this.order >= 3 ? page[at]! : getRefcount(viewOf(page), at, this.order);
+  }
+
+  /** The page that counts cluster `index`, which is the recent one then. */
+  private page(index: number): Page | undefined {
+    const at = index - this.recentFirst;
+    if (at >= 0 && at < this.pageSize) return this.recent;
+    const number = Math.floor(index / this.pageSize);
+    this.recentFirst = number * this.pageSize;
+    this.recent = this.pages.get(number);
+    return this.recent;
+  }
+
+  /** As {@link ReferenceCounts.page}, which has not found one. */
+  private newPage(index: number): Page {
+    const page = newPage(this.order);
+    this.pages.set(Math.floor(index / this.pageSize), page);
+    this.recent = page;
+    return page;
+  }
+}
+
+const viewOf = ({ buffer }: Page): DataView => new DataView(buffer);
+
+function newPage(order: number): Page {
+  const bytes = new ArrayBuffer(pageBytes);
+  switch (order) {
+    case 4:
+      return new Uint16Array(bytes);
+    case 5:
+      return new Uint32Array(bytes);
+    case 6:
+      return new Float64Array(bytes);
+    default:
+      return new Uint8Array(bytes);
   }
 }
