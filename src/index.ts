@@ -12,7 +12,7 @@ import {
   type Measurement,
   type ReferenceResolver,
 } from "./formats/index.ts";
-import { fileProvider, nodeCodecs } from "./host/index.ts";
+import { fileProvider, nodeCodecs, sameBytes } from "./host/index.ts";
 import type { LockMode, Storage } from "./storage/index.ts";
 import * as commands from "./commands/index.ts";
 import type { CommandContext } from "./commands/index.ts";
@@ -77,6 +77,7 @@ const follow: ReferenceResolver = (reference, image) =>
 const context = (given: CommandOptions): CommandContext => ({
   provider: files,
   codecs: nodeCodecs,
+  sameBytes,
   ...given,
 });
 

@@ -125,5 +125,5 @@ export interface Services {
   surroundings(
     onWarning: (message: string) => void,
     dataFilesFrom: "image" | "working directory",
-  ): Promise<Pick<CommandContext, "provider" | "codecs">>;
+  ): Promise<Pick<CommandContext, "provider" | "codecs" | "sameBytes">>;
 }

@@ -7,8 +7,9 @@ export const services: Services = {
     return commands[name];
   },
   async surroundings(onWarning, dataFilesFrom) {
-    const { fileProvider, nodeCodecs } = await import("../host/index.ts");
-    return { provider: fileProvider({ onWarning, dataFilesFrom }), codecs: nodeCodecs };
+    const { fileProvider, nodeCodecs, sameBytes } = await import("../host/index.ts");
+    const provider = fileProvider({ onWarning, dataFilesFrom });
+    return { provider, codecs: nodeCodecs, sameBytes };
   },
   async secretReader() {
     const { nodeSecretReader } = await import("../host/index.ts");

@@ -97,13 +97,14 @@ export function createSession(
     },
     safe: (name) => (escapes ? escapeControls(name) : name),
     async context(onProgress) {
-      const { provider, codecs } = await services.surroundings(
+      const { provider, codecs, sameBytes } = await services.surroundings(
         session.warn,
         face === "qemu" ? "working directory" : "image",
       );
       return {
         provider,
         codecs,
+        sameBytes,
         secrets: secretsOf(session.objects, () => services.secretReader()),
         signal,
         untrusted: session.untrusted,

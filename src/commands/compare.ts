@@ -1,5 +1,7 @@
-import { isZero } from "../bytes/index.ts";
-import type { Disk, Extent } from "../disk/index.ts";
+import { Buffers, isZero, type Bytes } from "../bytes/index.ts";
+import { localPool } from "../codec/index.ts";
+import { Ahead } from "../copy/index.ts";
+import { Gatherer, type Disk, type Extent } from "../disk/index.ts";
 import { throwIfAborted } from "../errors.ts";
 import type { CommandContext } from "./context.ts";
 import { openImage } from "./open.ts";
@@ -80,46 +82,93 @@ async function findDifference(
   first: Disk,
   second: Disk,
   strict: boolean,
-  { signal, onProgress }: CommandContext,
+  { codecs, sameBytes, signal, onProgress }: CommandContext,
 ): Promise<Difference | undefined> {
-  const shared = Math.min(first.size, second.size);
   const total = Math.max(first.size, second.size);
-  const walks = {
-    first: new Cursor(first, !strict, signal),
-    second: new Cursor(second, !strict, signal),
-  };
-  const buffers = { first: new Uint8Array(chunkBytes), second: new Uint8Array(chunkBytes) };
-  for (let at = 0; at < total;) {
-    throwIfAborted(signal);
-    onProgress?.({ done: at, total });
-    const one = await walks.first.at(at);
-    const two = await walks.second.at(at);
-    const end = Math.min(
-      one === undefined ? total : one.start + one.length,
-      two === undefined ? total : two.start + two.length,
-    );
-    if (strict && one !== undefined && two !== undefined && !sameStatus(one, two)) {
-      return { kind: "allocation", offset: at };
+  const pool = codecs.pool?.() ?? localPool(codecs);
+  const buffers = new Buffers();
+  const gatherer = new Gatherer(pool, buffers);
+  const read = async (disk: Disk | undefined, { at, end }: Piece): Promise<Bytes | undefined> =>
+    disk && gatherer.gather(disk, [{ start: at, end }], at, buffers.take(chunkBytes));
+  const ahead = new Ahead(
+    pieces(first, second, strict, signal),
+    async (piece) => ({
+      piece,
+      sides: await both(
+        read(piece.reads.first ? first : undefined, piece),
+        read(piece.reads.second ? second : undefined, piece),
+      ),
+    }),
+    2 * pool.width,
+  );
+  try {
+    for (;;) {
+      const next = await ahead.next();
+      if (next === undefined) break;
+      throwIfAborted(signal);
+      const { piece, sides } = next;
+      onProgress?.({ done: piece.at, total });
+      if (piece.differs) return { kind: "allocation", offset: piece.at };
+      const offset = differs(sides, piece.at, piece.end, sameBytes);
+      if (offset !== undefined) return { kind: "content", offset };
+      for (const side of sides) if (side !== undefined) buffers.give(side);
     }
-    // Past the end of one disk, and where both are known to be zeros, there is nothing to read twice.
-    const oneZero = one?.zero ?? true;
-    const twoZero = two?.zero ?? true;
-    if (oneZero && twoZero) {
-      at = end;
-      continue;
-    }
-    const stop = Math.min(end, at + chunkBytes, at < shared ? shared : total);
-    const offset = await differs(
-      oneZero ? undefined : { disk: first, buffer: buffers.first },
-      twoZero ? undefined : { disk: second, buffer: buffers.second },
-      at,
-      stop,
-    );
-    if (offset !== undefined) return { kind: "content", offset };
-    at = stop;
+  } finally {
+    await ahead.close();
+    await pool.close();
   }
   onProgress?.({ done: total, total });
   return undefined;
+}
+
+/** A range that is compared at once. */
+interface Piece {
+  readonly at: number;
+  readonly end: number;
+  /** What has to be read; the other side is zeros. */
+  readonly reads: { readonly first: boolean; readonly second: boolean };
+  /** What the mappings say of it is a difference already. */
+  readonly differs: boolean;
+}
+
+/** What there is to compare, from the mappings alone. */
+async function* pieces(
+  first: Disk,
+  second: Disk,
+  strict: boolean,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Piece> {
+  const shared = Math.min(first.size, second.size);
+  const total = Math.max(first.size, second.size);
+  const one = new Cursor(first, !strict, signal);
+  const two = new Cursor(second, !strict, signal);
+  try {
+    for (let at = 0; at < total;) {
+      const a = await one.at(at);
+      const b = await two.at(at);
+      const end = Math.min(
+        a === undefined ? total : a.start + a.length,
+        b === undefined ? total : b.start + b.length,
+      );
+      const differs = strict && a !== undefined && b !== undefined && !sameStatus(a, b);
+      // Past the end of one disk, and where both are known to be zeros, there is nothing to read twice.
+      const reads = { first: a?.zero === false, second: b?.zero === false };
+      const hasNone = !differs && !reads.first && !reads.second;
+      const stop = hasNone ? end : Math.min(end, at + chunkBytes, at < shared ? shared : total);
+      if (!hasNone) yield { at, end: stop, reads, differs };
+      if (differs) return;
+      at = stop;
+    }
+  } finally {
+    await one.close();
+    await two.close();
+  }
+}
+
+/** Waits for both, also when one fails. */
+async function both<T>(first: Promise<T>, second: Promise<T>): Promise<readonly [T, T]> {
+  await Promise.allSettled([first, second]);
+  return [await first, await second];
 }
 
 const sameStatus = (one: Extent, two: Extent): boolean =>
@@ -128,34 +177,21 @@ const sameStatus = (one: Extent, two: Extent): boolean =>
   one.data === two.data &&
   (one.offset === undefined) === (two.offset === undefined);
 
-interface Side {
-  readonly disk: Disk;
-  readonly buffer: Uint8Array;
-}
-
 /** The first offset in [at, end) at which the sides differ; a missing side is zeros. */
-async function differs(
-  one: Side | undefined,
-  two: Side | undefined,
+function differs(
+  [first, second]: readonly [Bytes | undefined, Bytes | undefined],
   at: number,
   end: number,
-): Promise<number | undefined> {
-  const [a, b] = await Promise.all([one, two].map((side) => readSide(side, at, end)));
-  if (a !== undefined && b !== undefined) return firstDifference(a, b, at);
+  sameBytes: CommandContext["sameBytes"],
+): number | undefined {
+  const a = first?.subarray(0, end - at);
+  const b = second?.subarray(0, end - at);
+  if (a !== undefined && b !== undefined) {
+    return sameBytes?.(a, b) === true ? undefined : firstDifference(a, b, at);
+  }
   const only = a ?? b;
   if (only === undefined || isZero(only)) return undefined;
   return at + only.findIndex((byte) => byte !== 0);
-}
-
-async function readSide(
-  side: Side | undefined,
-  at: number,
-  end: number,
-): Promise<Uint8Array | undefined> {
-  if (side === undefined) return undefined;
-  const bytes = side.buffer.subarray(0, end - at);
-  await side.disk.read(at, bytes);
-  return bytes;
 }
 
 function firstDifference(a: Uint8Array, b: Uint8Array, at: number): number | undefined {
@@ -175,6 +211,10 @@ class Cursor {
 
   constructor(disk: Disk, holes: boolean, signal: AbortSignal | undefined) {
     this.extents = disk.extents({ holes, signal });
+  }
+
+  async close(): Promise<void> {
+    await this.extents.return(undefined);
   }
 
   /** The extent that `at` is in; undefined past the end. Offsets must not go back. */

@@ -17,6 +17,8 @@ export interface CommandContext {
   /** Where names become storages. */
   readonly provider: StorageProvider;
   readonly codecs: Codecs;
+  /** Whether two arrays hold the same bytes, where there is a faster way than a loop. */
+  readonly sameBytes?: ((a: Uint8Array, b: Uint8Array) => boolean) | undefined;
   /** Gives the secrets of encrypted images, by their names. */
   readonly secrets?: Secrets | undefined;
   /**

@@ -2,6 +2,7 @@ import { Buffers } from "../bytes/index.ts";
 import { localPool, type CodecPool, type Codecs } from "../codec/index.ts";
 import { Gatherer, type Disk } from "../disk/index.ts";
 import { inQemuWords, PlatterError, throwIfAborted } from "../errors.ts";
+import { Ahead } from "./ahead.ts";
 import { Loader, type LoadedSegment, type Packing } from "./loader.ts";
 import { Mover } from "./mover.ts";
 import { Pace } from "./pace.ts";
@@ -173,45 +174,4 @@ function packingFor(target: Disk, level: number | undefined): Packing {
   const { clusterSize, compression } = target.image;
   target.checkCompressible(0, Math.min(clusterSize, target.size));
   return { type: compression ?? "zlib", level, clusterSize, targetSize: target.size };
-}
-
-/** Loads segments in order, several at a time. */
-class Ahead {
-  private readonly segments: AsyncGenerator<Segment>;
-  private readonly load: (segment: Segment) => Promise<LoadedSegment>;
-  private readonly depth: number;
-  private readonly loading: Array<Promise<LoadedSegment>> = [];
-  private planned = false;
-
-  constructor(
-    segments: AsyncGenerator<Segment>,
-    load: (segment: Segment) => Promise<LoadedSegment>,
-    depth: number,
-  ) {
-    this.segments = segments;
-    this.load = load;
-    this.depth = depth;
-  }
-
-  /** The next segment when it is loaded; undefined after the last. */
-  async next(): Promise<LoadedSegment | undefined> {
-    while (!this.planned && this.loading.length < this.depth) {
-      const result = await this.segments.next();
-      if (result.done === true) {
-        this.planned = true;
-        break;
-      }
-      const loading = this.load(result.value);
-      // Its error is thrown when its turn comes, unless something else fails first.
-      loading.catch(() => undefined);
-      this.loading.push(loading);
-    }
-    return this.loading.shift();
-  }
-
-  /** Resolves when nothing is being loaded any more. */
-  async close(): Promise<void> {
-    await Promise.allSettled(this.loading);
-    await this.segments.return(undefined);
-  }
 }

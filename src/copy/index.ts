@@ -1,3 +1,4 @@
+export { Ahead } from "./ahead.ts";
 export { copy } from "./copy.ts";
 export { salvaging } from "./salvage.ts";
 export { concatenate, fromDisk } from "./source.ts";

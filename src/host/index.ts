@@ -4,4 +4,5 @@ export { systemLibc } from "./libc.ts";
 export { fileProvider } from "./provider.ts";
 export { nodeSecretReader } from "./secrets.ts";
 export type { FileProviderOptions } from "./provider.ts";
+export { sameBytes } from "./same-bytes.ts";
 export { nodeCodecs } from "./zlib.ts";
