@@ -18,7 +18,11 @@ const common = {
 };
 
 const unit: TestProjectConfiguration = {
-  test: { ...common, name: "unit", include: ["src/**/*.test.ts", "tools/**/*.test.ts"] },
+  test: {
+    ...common,
+    name: "unit",
+    include: ["src/**/*.test.ts", "tools/**/*.test.ts", "bench/**/*.test.ts"],
+  },
 };
 
 const cross: TestProjectConfiguration = {

@@ -26,6 +26,7 @@ export const peers = {
   debugfs: { package: "e2fsprogs", version: "-V" },
   sfdisk: { package: "fdisk", version: "--version" },
   losetup: { package: "mount", version: "--version" },
+  time: { package: "time", version: "--version" },
   bash: { package: "bash", version: "--version" },
   zsh: { package: "zsh", version: "--version" },
   fish: { package: "fish", version: "--version" },

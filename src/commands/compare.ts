@@ -109,7 +109,7 @@ async function findDifference(
       const { piece, sides } = next;
       onProgress?.({ done: piece.at, total });
       if (piece.differs) return { kind: "allocation", offset: piece.at };
-      const offset = differs(sides, piece.at, piece.end, sameBytes);
+      const offset = differenceOf(sides, piece.at, piece.end, sameBytes);
       if (offset !== undefined) return { kind: "content", offset };
       for (const side of sides) if (side !== undefined) buffers.give(side);
     }
@@ -178,7 +178,7 @@ const sameStatus = (one: Extent, two: Extent): boolean =>
   (one.offset === undefined) === (two.offset === undefined);
 
 /** The first offset in [at, end) at which the sides differ; a missing side is zeros. */
-function differs(
+function differenceOf(
   [first, second]: readonly [Bytes | undefined, Bytes | undefined],
   at: number,
   end: number,
