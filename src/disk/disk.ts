@@ -11,7 +11,7 @@ import { canPack, readsOnly, type Codecs } from "../codec/index.ts";
 import { PlatterError } from "../errors.ts";
 import type { Change, Image, Preallocation, ResizeOptions } from "./image.ts";
 import { GuestData } from "./guest-data.ts";
-import { Kind, Runs } from "./mapping.ts";
+import { Kind, SpareRuns, type Runs } from "./mapping.ts";
 import { extents, type Extent, type ExtentOptions } from "./extents.ts";
 import { PendingChange, PendingOverwrite, type PendingWrite } from "./pending-write.ts";
 import { readable, writable, type StreamOptions } from "./streams.ts";
@@ -19,8 +19,12 @@ import { readable, writable, type StreamOptions } from "./streams.ts";
 /** Longest write of zeros in one go, in bytes, where a range has to be filled with them. */
 const zeroChunk = 1024 * 1024;
 
-/** Runs that one request looks at in one go. */
-const runsPerRequest = 64;
+/** A write of up to so many bytes, with what is beside it, is made in one piece. */
+const togetherBytes = 256 * 1024;
+
+/** Runs that one request looks at in one go, and a request that needs only the first. */
+const manyRuns = new SpareRuns(64);
+const firstRun = new SpareRuns(1);
 
 /**
  * What the guest sees: the bytes 0 … size of an image and of the images behind it.
@@ -99,7 +103,7 @@ export class Disk {
     from: Uint8Array,
   ): Promise<{ readonly end: GuestOffset; readonly pending: PendingWrite }> {
     const end = advance(at, from.length);
-    const runs = new Runs(1);
+    const runs = firstRun.take();
     const release = this.image.lease?.();
     let place: HostOffset | undefined;
     let length = 0;
@@ -116,6 +120,7 @@ export class Disk {
         place = runs.hostOf(0, at);
       }
     } finally {
+      firstRun.give(runs);
       if (place === undefined) release?.();
     }
     if (place === undefined) return this.beginChange(at, end, from);
@@ -130,17 +135,31 @@ export class Disk {
     from: Uint8Array,
   ): Promise<{ readonly end: GuestOffset; readonly pending: PendingWrite }> {
     const change = await this.image.writer!.ensure(at, end);
-    const write = async (): Promise<void> => {
-      for (const edge of change.edges) {
+    const written = this.writeWithEdges(change, from.subarray(0, change.end - at));
+    const forget = (): void => this.data.forgetUnpacked();
+    return { end: change.end, pending: new PendingChange([change], written, forget) };
+  }
+
+  /** Writes `bytes` to the place of a change, and beside them what the guest sees there now. */
+  private async writeWithEdges(change: Change, bytes: Uint8Array): Promise<void> {
+    const { edges, host, start, end } = change;
+    const first = Math.min(start, ...edges.map((edge) => edge.start));
+    const last = Math.max(end, ...edges.map((edge) => edge.end));
+    if (edges.length === 0 || last - first > togetherBytes) {
+      for (const edge of edges) {
         const old = new Uint8Array(edge.end - edge.start);
         await this.readRange(edge.start, old);
-        const place = advance(change.host, edge.start - change.start);
-        await this.data.write(place, edge.start, old);
+        await this.data.write(advance(host, edge.start - start), edge.start, old);
       }
-      await this.data.write(change.host, change.start, from.subarray(0, change.end - at));
-    };
-    const forget = (): void => this.data.forgetUnpacked();
-    return { end: change.end, pending: new PendingChange([change], write(), forget) };
+      return this.data.write(host, start, bytes);
+    }
+    // One write takes much less time than three.
+    const whole = new Uint8Array(last - first);
+    for (const edge of edges) {
+      await this.readRange(edge.start, whole.subarray(edge.start - first, edge.end - first));
+    }
+    whole.set(bytes, start - first);
+    await this.data.write(advance(host, first - start), guest(first), whole);
   }
 
   /**
@@ -424,24 +443,26 @@ export class Disk {
     const inside = Math.max(0, Math.min(into.length, this.size - at));
     if (inside < into.length) into.fill(0, inside);
     const end = advance(at, inside);
-    const runs = new Runs(runsPerRequest);
-    let position = at;
-    while (position < end) {
-      runs.clear();
-      // Taken before mapping: what the answer names must stay what it is until it has been read.
-      const release = this.image.lease?.();
-      let mapped: GuestOffset;
-      try {
-        mapped = await this.mapSome(position, end, runs);
-        for (let i = 0; i < runs.count; i++) {
-          const start = guest(Math.max(runs.guest[i]!, position));
-          const stop = Math.min(runs.guest[i]! + runs.length[i]!, mapped);
-          await this.readRun(runs, i, start, into.subarray(start - at, stop - at));
+    const runs = manyRuns.take();
+    try {
+      for (let position = at; position < end;) {
+        runs.clear();
+        // Taken before mapping: what the answer names must stay what it is until it has been read.
+        const release = this.image.lease?.();
+        try {
+          const mapped = await this.mapSome(position, end, runs);
+          for (let i = 0; i < runs.count; i++) {
+            const start = guest(Math.max(runs.guest[i]!, position));
+            const stop = Math.min(runs.guest[i]! + runs.length[i]!, mapped);
+            await this.readRun(runs, i, start, into.subarray(start - at, stop - at));
+          }
+          position = mapped;
+        } finally {
+          release?.();
         }
-      } finally {
-        release?.();
       }
-      position = mapped;
+    } finally {
+      manyRuns.give(runs);
     }
   }
 
@@ -491,12 +512,16 @@ export class Disk {
 
   /** Whether the mapping alone says that [at, end), inside one subcluster, reads as zeros. */
   private async readsAsZeros(at: GuestOffset, end: GuestOffset): Promise<boolean> {
-    const runs = new Runs(1);
-    await this.mapSome(at, end, runs);
-    if (runs.kind[0] === Kind.unallocated) {
-      return this.backing === undefined || at >= this.backing.size;
+    const runs = firstRun.take();
+    try {
+      await this.mapSome(at, end, runs);
+      if (runs.kind[0] === Kind.unallocated) {
+        return this.backing === undefined || at >= this.backing.size;
+      }
+      return runs.kind[0] === Kind.zero && runs.length[0]! >= end - at;
+    } finally {
+      firstRun.give(runs);
     }
-    return runs.kind[0] === Kind.zero && runs.length[0]! >= end - at;
   }
 
   private async fillWithZeros(at: GuestOffset, end: GuestOffset): Promise<void> {

@@ -91,8 +91,10 @@ async function* walk(layer: Layer, start: number, end: number): AsyncGenerator<E
   const { disk, depth, signal } = layer;
   const { image } = disk;
   const runs = new Runs();
+  // What is not there in an encrypted image is not zeros, but what zeros decrypt to.
   const looksIntoStorage =
-    layer.holes || image.isTransparent === true || ((await image.mapsHoles?.()) ?? false);
+    image.isEncrypted !== true &&
+    (layer.holes || image.isTransparent === true || ((await image.mapsHoles?.()) ?? false));
   for (let at = start; at < end;) {
     throwIfAborted(signal);
     runs.clear();

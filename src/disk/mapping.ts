@@ -109,6 +109,27 @@ export class Runs {
   }
 }
 
+/** Runs that are used again: making them takes longer than most answers. */
+export class SpareRuns {
+  private readonly spare: Runs[] = [];
+  private readonly capacity: number;
+
+  constructor(capacity: number) {
+    this.capacity = capacity;
+  }
+
+  /** Empty runs. */
+  take(): Runs {
+    return this.spare.pop() ?? new Runs(this.capacity);
+  }
+
+  /** Takes back what nobody uses any more. */
+  give(runs: Runs): void {
+    runs.clear();
+    this.spare.push(runs);
+  }
+}
+
 /** The read side of an image: where guest bytes are. */
 export interface Mapping {
   /**

@@ -100,6 +100,7 @@ test("closing waits for what is under way, lest the descriptor's number means an
     fcntl: () => 0,
     ioctl: () => 0,
     posixFadvise: () => 0,
+    readCached: () => 0,
     copyFileRange: () => 0,
   };
   const path = join(directory, "slow");

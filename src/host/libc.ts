@@ -23,6 +23,8 @@ export interface Libc {
   ioctl(fd: number, request: number, argument: Uint8Array): number;
   /** posix_fadvise(2) with {@link Advice}. */
   posixFadvise(fd: number, offset: number, length: number, advice: number): number;
+  /** preadv2(2) of one buffer with RWF_NOWAIT: -EAGAIN unless everything is in memory. */
+  readCached(fd: number, into: Uint8Array, offset: number): number;
   /** copy_file_range(2) at explicit offsets; returns the bytes copied, which may be fewer. */
   copyFileRange(
     from: number,
@@ -41,6 +43,9 @@ export const Seek = { data: 3, hole: 4 } as const;
 
 /** Advice values of posix_fadvise(2). */
 export const Advice = { normal: 0, random: 1, sequential: 2, willNeed: 3, dontNeed: 4 } as const;
+
+/** The flag of preadv2(2) that has it not wait for the disk. */
+const RwfNowait = 0x08;
 
 /** What came of looking for the C library: the port, or why there is none. */
 export type LibcSearch =
@@ -86,6 +91,9 @@ function bind(koffi: ForeignInterface): Libc {
   const copy = library.func(
     "int64_t copy_file_range(int, void *, int, void *, uint64_t, uint32_t)",
   );
+  const preadv2 = library.func("int64_t preadv2(int, void *, int, int64_t, int)");
+  // A struct iovec: where, and how many bytes.
+  const vector = new BigUint64Array(2);
   const checked = (result: unknown): number => {
     const value = Number(result);
     return value < 0 ? -koffi.errno() : value;
@@ -103,6 +111,11 @@ function bind(koffi: ForeignInterface): Libc {
     fcntl: (fd, command, argument) => checked(fcntl(fd, command, argument)),
     ioctl: (fd, request, argument) => checked(ioctl(fd, request, argument)),
     posixFadvise: (fd, offset, length, advice) => -Number(fadvise(fd, offset, length, advice)),
+    readCached(fd, into, offset) {
+      vector[0] = koffi.address(into);
+      vector[1] = BigInt(into.length);
+      return checked(preadv2(fd, vector, 1, offset, RwfNowait));
+    },
     copyFileRange: (from, fromOffset, to, toOffset, length) =>
       checked(
         copy(
