@@ -245,6 +245,21 @@ const imageOptions: readonly Line[] = [
   "info --image-opts driver=qcow2,file.filename=a.q,l2-cache-size=1M,cache-size=4M,refcount-cache-size=4M",
   "info --image-opts driver=qcow2,file.filename=a.q,l2-cache-entry-size=3",
   "info --image-opts driver=qcow2,file.filename=a.q,cache-clean-interval=x",
+  ...["5000000000", "4294967295", "-1", "-0", "99999999999999999999", ""].map(
+    (interval) =>
+      `info --image-opts driver=qcow2,file.filename=a.q,cache-clean-interval=${interval}`,
+  ),
+  ...[
+    "overlap-check=all",
+    "overlap-check=all,overlap-check.template=all",
+    "overlap-check=all,overlap-check.template=none",
+    "overlap-check.template=foo",
+    "overlap-check.active-l1=off,overlap-check.inactive-l2=on",
+    "overlap-check.active-l1=maybe",
+    "overlap-check.foo=on",
+    "refcount-cache-size=x",
+    "refcount-cache-size=1M,l2-cache-entry-size=512",
+  ].map((options) => `info --image-opts driver=qcow2,file.filename=a.q,${options}`),
   "info --image-opts driver=qcow2,file.filename=a.q,l2-cache-size=x",
   "info --image-opts driver=qcow2,file.filename=v2.q,lazy-refcounts=on",
   "info --image-opts driver=qcow2,file.filename=a.q,encrypt.key-secret=s",

@@ -18,6 +18,14 @@ export const maxRefcountTableBytes = 8 * 1024 * 1024;
 /** QEMU's cache for L2 tables: at most 32 MiB unless configured. */
 const qemuL2Cache = 32 * 1024 * 1024;
 
+/** How QEMU would keep L2 tables in memory. */
+export interface QemuCache {
+  /** Bytes of its cache of L2 tables; default 32 MiB. */
+  readonly l2Cache?: number | undefined;
+  /** Bytes that it loads at once; default by the size of the cache. */
+  readonly slice?: number | undefined;
+}
+
 /**
  * The sizes that follow from a header's `cluster_bits` and `refcount_order` and from whether it has
  * extended L2 entries. Everything else in the format is counted in them (specification, "General",
@@ -43,6 +51,8 @@ export class Geometry {
   refcountsPerBlock!: number;
   /** Largest refcount that can be stored; 2^53 − 1 stands for anything beyond. */
   maxRefcount!: number;
+  /** What is said of QEMU's cache, see {@link Geometry.sliceEntries}. */
+  qemuCache: QemuCache = {};
 
   constructor(clusterBits: number, refcountOrder: number, extendedL2 = false) {
     this.clusterBits = clusterBits;
@@ -70,12 +80,13 @@ export class Geometry {
 
   /**
    * Entries that QEMU allocates for at most in one go, on a disk of `size` bytes: it works on whole L2
-   * tables where those of the disk fit its cache, otherwise on slices of 4 KiB. Our tables are always
-   * whole, but where clusters end up depends on it, and we put them where QEMU does.
+   * tables where those of the disk fit its cache, otherwise on slices of 4 KiB, or as its options say. Our
+   * tables are always whole, but where clusters end up depends on it, and we put them where QEMU does.
    */
   sliceEntries(size: number): number {
+    const { l2Cache = qemuL2Cache, slice } = this.qemuCache;
     const tables = this.l1Entries(size) * this.clusterSize;
-    const slice = tables <= qemuL2Cache ? this.clusterSize : Math.min(this.clusterSize, 4096);
-    return slice / this.l2EntrySize;
+    const bytes = tables <= l2Cache ? this.clusterSize : Math.min(this.clusterSize, 4096);
+    return (slice ?? bytes) / this.l2EntrySize;
   }
 }

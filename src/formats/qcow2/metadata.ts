@@ -6,7 +6,7 @@ import { Allocator } from "./allocator.ts";
 import { Corruption } from "./corruption.ts";
 import type { DataFile } from "./data-file.ts";
 import { incompatible } from "./features.ts";
-import { Geometry, entrySize } from "./geometry.ts";
+import { Geometry, entrySize, type QemuCache } from "./geometry.ts";
 import { ExtensionType, type Extension } from "./extensions.ts";
 import {
   encodeHeader,
@@ -29,6 +29,8 @@ const defaultL2Budget = 32 * 1024 * 1024;
 /** How metadata is loaded. */
 export interface MetadataOptions {
   readonly l2Budget?: number;
+  /** What the user says of QEMU's cache, see {@link Geometry.sliceEntries}. */
+  readonly qemuCache?: QemuCache | undefined;
   /** Bytes of refcount blocks kept in memory. */
   readonly refcountBudget?: number | undefined;
   /** Receives what QEMU says on stderr of damage that is found on the way. */
@@ -74,6 +76,7 @@ export class Metadata {
     this.storage = storage;
     this.header = header;
     this.geometry = geometryOf(header.fields);
+    this.geometry.qemuCache = options.qemuCache ?? {};
     this.l1 = l1;
     this.options = options;
     this.encryption = options.encryption;

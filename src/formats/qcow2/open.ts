@@ -37,6 +37,7 @@ export async function open(storage: Storage, options: FormatOpenOptions): Promis
   if (options.writable && dataFile !== undefined) writable(dataFile.storage);
   const loaded = await Metadata.load(storage, header, {
     ...(l2Budget !== undefined && { l2Budget }),
+    qemuCache: { l2Cache: runtime?.l2CacheSize, slice: runtime?.l2SliceSize },
     refcountBudget: runtime?.refcountCacheSize,
     onCorruption: options.onCorruption,
     dataFile,

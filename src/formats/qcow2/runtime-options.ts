@@ -8,6 +8,8 @@ import { overlapTemplates, section } from "./overlap.ts";
 export interface Qcow2RuntimeOptions {
   /** Bytes of L2 tables kept in memory; undefined where nothing is said. */
   readonly l2CacheSize: number | undefined;
+  /** Bytes of an L2 table that QEMU would load at once; undefined where nothing is said. */
+  readonly l2SliceSize: number | undefined;
   /** Bytes of refcount blocks kept in memory; undefined where nothing is said. */
   readonly refcountCacheSize: number | undefined;
   /** What writes are checked against, a mask of the sections of `overlap.ts`. */
@@ -30,8 +32,10 @@ const sectionOptions: ReadonlyArray<readonly [name: string, section: number]> = 
 ];
 
 /**
- * Reads the options of QEMU's qcow2 driver. The sizes of caches are honoured; what would change the
- * way of writing and is not there is refused by name.
+ * Reads the options of QEMU's qcow2 driver. The sizes of caches are honoured, and with them where QEMU would
+ * put clusters; what would change the way of writing and is not there is refused by name. When unused
+ * tables are to be forgotten, `cache-clean-interval`, is checked and has no meaning here: what is in memory is
+ * limited by its size alone.
  *
  * @throws `E_INVALID_ARGUMENT` and `E_UNSUPPORTED` with QEMU's words
  */
@@ -41,13 +45,13 @@ export function readRuntimeOptions(
   file: string,
 ): Qcow2RuntimeOptions {
   const caches = readCacheSizes(options, file);
-  checkEntrySize(options, 2 ** header.fields.cluster_bits, file);
+  const l2SliceSize = readEntrySize(options, 2 ** header.fields.cluster_bits, file);
   checkBehaviour(options, header, file);
   checkEncryption(options, header, file);
   const lazy = options["lazy-refcounts"];
   const lazyRefcounts =
     lazy === undefined ? undefined : runtimeBoolean(file, "lazy-refcounts", lazy);
-  return { ...caches, lazyRefcounts, overlapSections: overlapSections(options, file) };
+  return { ...caches, l2SliceSize, lazyRefcounts, overlapSections: overlapSections(options, file) };
 }
 
 function readCacheSizes(
@@ -82,11 +86,15 @@ function readCacheSizes(
   };
 }
 
-function checkEntrySize(options: RuntimeOptions, clusterSize: number, file: string): void {
+function readEntrySize(
+  options: RuntimeOptions,
+  clusterSize: number,
+  file: string,
+): number | undefined {
   const { "l2-cache-entry-size": value } = options;
-  if (value === undefined) return;
+  if (value === undefined) return undefined;
   const size = runtimeSize(file, "l2-cache-entry-size", value);
-  if (size >= 512 && size <= clusterSize && Number.isInteger(Math.log2(size))) return;
+  if (size >= 512 && size <= clusterSize && Number.isInteger(Math.log2(size))) return size;
   const qemu = `L2 cache entry size must be a power of two between 512 and the cluster size (${clusterSize})`;
   throw runtimeError(file, "l2-cache-entry-size", value, qemu);
 }
@@ -99,10 +107,7 @@ function checkBehaviour(options: RuntimeOptions, header: Header, file: string): 
     const qemu = "Lazy refcounts require a qcow2 image with at least qemu 1.1 compatibility level";
     throw runtimeError(file, "lazy-refcounts", lazy, qemu);
   }
-  if (interval !== undefined && !/^[0-9]+$/.test(String(interval))) {
-    const qemu = "Parameter 'cache-clean-interval' expects a number";
-    throw runtimeError(file, "cache-clean-interval", interval, qemu);
-  }
+  if (interval !== undefined) checkInterval(String(interval), file);
   const usual = [
     ["pass-discard-request", true],
     ["pass-discard-snapshot", true],
@@ -116,6 +121,18 @@ function checkBehaviour(options: RuntimeOptions, header: Header, file: string): 
   for (const [name, value] of Object.entries(options)) {
     if (name.startsWith("data-file.")) throw unsupported(file, name, value);
   }
+}
+
+/** Seconds, as C reads them: what is negative is very large. */
+function checkInterval(text: string, file: string): void {
+  const refuse = (qemu: string): PlatterError =>
+    runtimeError(file, "cache-clean-interval", text, qemu);
+  if (!/^-?[0-9]+$/.test(text)) throw refuse("Parameter 'cache-clean-interval' expects a number");
+  const size = BigInt(text.replace("-", ""));
+  if (size >= 2n ** 64n) {
+    throw refuse(`Value '${text}' is too large for parameter 'cache-clean-interval'`);
+  }
+  if (BigInt.asUintN(64, BigInt(text)) > 0xffff_ffffn) throw refuse("Cache clean interval too big");
 }
 
 /** What writes are checked against: a template, and sections that differ from it. */
