@@ -80,3 +80,11 @@ describePeer(["qemu-img@7.2", "qemu-io"], "damaged images", () => {
     }
   }
 });
+
+describePeer(["qemu-img@7.2", "qemu-io"], "L1 entries with flags and no offset", () => {
+  for (const hex of ["8000000000000000", "2000000000000000", "0000000000000001"]) {
+    test(`entry ${hex}`, async () => {
+      await expectSideBySide([...damaged(`0x30000 ${hex}`), "check t.qcow2", "check t.qcow2"]);
+    });
+  }
+});

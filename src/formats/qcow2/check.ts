@@ -3,6 +3,7 @@ import type { CheckImageOptions, CheckProblem, CheckReport } from "../../disk/in
 import { throwIfAborted } from "../../errors.ts";
 import {
   compressedBit,
+  compressedOffsetBits,
   copiedBit,
   decodeCompressed,
   hostOffset,
@@ -145,9 +146,7 @@ export class Checker {
     if (!(offset + length - storage.size < geometry.clusterSize)) {
       return this.add({
         kind: "error",
-        message:
-          `ERROR: counting reference for region exceeding the end of the file by one cluster or ` +
-          `more: offset 0x${hex(offset)} size 0x${hex(length)}`,
+        message: behindTheEnd(offset, length),
         hostOffset: offset,
         ...(where && { guest: where().guest }),
       });
@@ -230,7 +229,8 @@ export class Checker {
       onProgress?.({ done: index * geometry.l2Span, total: l1.length * geometry.l2Span });
     }
     const offset = l1.l2Offset(index);
-    if (offset === 0) return;
+    // With a flag and no offset, the header is taken for a table, as QEMU takes it.
+    if (offset === 0 && l1.raw(index) === 0n) return;
     const guest = { start: index * geometry.l2Span, end: (index + 1) * geometry.l2Span };
     const place = l1.offset + index * entrySize;
     if (l1.reservedBits(index)) {
@@ -271,7 +271,9 @@ export class Checker {
   /** Whether a table can be there; one that is somewhere else is not repaired. */
   private isInPlace(offset: HostOffset): boolean {
     const { geometry, storage } = this.metadata;
-    return offset % geometry.clusterSize === 0 && offset + geometry.clusterSize <= storage.size;
+    // The first cluster is the header, whatever an entry says.
+    const isPossible = offset > 0 && offset % geometry.clusterSize === 0;
+    return isPossible && offset + geometry.clusterSize <= storage.size;
   }
 
   private async countL2Table(table: Table, tableStart: number, isActive: boolean): Promise<void> {
@@ -341,8 +343,11 @@ export class Checker {
           });
           continue;
         }
-        const sector = offset - (offset % 512);
-        this.refer(sector, offset + length - sector, where);
+        if (Number.isFinite(offset)) this.refer(offset, length, where);
+        else {
+          const place = compressedOffset(upper, lower, clusterBits);
+          this.add({ kind: "error", message: behindTheEnd(place, length), ...where() });
+        }
         if (!isActive) continue;
         this.clusters.allocated++;
         this.clusters.compressed++;
@@ -385,8 +390,6 @@ export class Checker {
         if (next !== 0 && host !== next) this.clusters.fragmented++;
         next = host + clusterSize;
       }
-      // What lies in a data file is not counted.
-      if (!this.metadata.hasDataFile) this.refer(host, clusterSize, where);
       if (host % clusterSize !== 0) {
         this.add({
           kind: "error",
@@ -394,6 +397,8 @@ export class Checker {
           ...where(),
         });
       }
+      // What lies in a data file is not counted.
+      if (!this.metadata.hasDataFile) this.refer(host, clusterSize, where);
     }
   }
 
@@ -630,3 +635,11 @@ export class Checker {
 }
 
 const entry64 = (upper: number, lower: number): bigint => (BigInt(upper) << 32n) | BigInt(lower);
+
+const behindTheEnd = (offset: number | bigint, length: number): string =>
+  `ERROR: counting reference for region exceeding the end of the file by one cluster or ` +
+  `more: offset 0x${hex(offset)} size 0x${hex(length)}`;
+
+/** The offset of a compressed cluster, however large. */
+const compressedOffset = (upper: number, lower: number, clusterBits: number): bigint =>
+  BigInt.asUintN(compressedOffsetBits(clusterBits), entry64(upper, lower));
