@@ -101,8 +101,10 @@ function judge(base: Base, { bytes }: Mutant, reply: Reply, cwd: string): string
   const raw = join(cwd, "theirs.raw");
   const converted = run("convert", "-f", "qcow2", "-O", "raw", imageName, raw);
   if (converted.status !== 0) return undefined;
-  // QEMU's disks end with a sector.
-  const theirs = readFileSync(raw).subarray(0, reply.contents.length);
+  const theirs = readFileSync(raw);
+  // QEMU's disks are whole sectors, whatever the header says.
+  if (theirs.length !== reply.contents.length && reply.contents.length % 512 !== 0)
+    return undefined;
   if (theirs.equals(reply.contents)) return undefined;
   const at = theirs.findIndex((byte, i) => byte !== reply.contents![i]);
   return `byte ${at} reads as ${reply.contents[at]}, and with qemu-img as ${theirs[at]}`;
