@@ -131,7 +131,10 @@ describeFuse(["qemu-img", "qemu-io", "nbdkit", "nbdfuse"], "on nbdkit", (qemuImg
       const { outcome } = await run(line, "pread", rate);
       // The system may have read it a second time, and found it.
       if (outcome.code !== 0) {
-        expectOneError(outcome, "Input/output error", line.startsWith("compare") ? 2 : 1);
+        // Opening an image that is compared ends with 2, reading it with 4.
+        const codes = line.startsWith("compare") ? [2, 4] : [1];
+        expect(codes).toContain(outcome.code);
+        expectOneError(outcome, "Input/output error", outcome.code ?? undefined);
         expect(readdirSync(work)).not.toContain("new");
       } else if (line.includes(" new")) {
         const expected = line.includes("overlay") ? "overlay" : "whole";
