@@ -1,16 +1,20 @@
 /** The images that are converted, checked and read. Made once and kept. */
 import { spawnSync } from "node:child_process";
+import { createCipheriv } from "node:crypto";
 import {
+  closeSync,
   copyFileSync,
   existsSync,
   linkSync,
   lstatSync,
   mkdirSync,
+  openSync,
   readdirSync,
   renameSync,
   rmSync,
   truncateSync,
   writeFileSync,
+  writeSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
 
@@ -76,15 +80,17 @@ function makeDisk(file: string, cwd: string, { disk, files }: Scale): void {
   rmSync(tree, { recursive: true });
 }
 
-/** Pieces of bytes that do not compress, with holes between them. */
-function makeMix(file: string, cwd: string, { disk }: Scale): void {
-  const commands: string[] = [];
+/** Pieces of bytes that do not compress, with holes between them; the same in each run. */
+function makeMix(file: string, { disk }: Scale): void {
+  // AES in counter mode of zeros: random to any codec.
+  const random = createCipheriv("aes-128-ctr", Buffer.alloc(16, 1), Buffer.alloc(16));
+  const descriptor = openSync(file, "w");
   for (let at = 0, i = 1; at < disk / 4; at += 192 * 1024 + (i % 7) * 20_480, i++) {
-    commands.push("-c", `write -q -P ${1 + (i % 255)} ${at} ${4096 * (1 + (i % 24))}`);
+    const piece = random.update(Buffer.alloc(4096 * (1 + (i % 24))));
+    writeSync(descriptor, piece, 0, piece.length, at);
   }
-  writeFileSync(file, "");
+  closeSync(descriptor);
   truncateSync(file, disk / 4 + 8 * MiB);
-  run("qemu-io", ["-f", "raw", ...commands, file], cwd);
 }
 
 /** Makes what is not there yet in `directory`. */
@@ -93,7 +99,7 @@ export function makeData(directory: string, scale: Scale, say: (what: string) =>
   const convert = (...words: string[]) => ["qemu-img", "convert", "-W", "-O", "qcow2", ...words];
   const make: ReadonlyArray<readonly [name: string, how: string[] | ((file: string) => void)]> = [
     ["disk.raw", (file) => makeDisk(file, directory, scale)],
-    ["mix.raw", (file) => makeMix(file, directory, scale)],
+    ["random.raw", (file) => makeMix(file, scale)],
     ["plain.qcow2", convert("disk.raw")],
     ["zlib.qcow2", convert("-c", "disk.raw")],
     ["zstd.qcow2", convert("-c", "-o", "compression_type=zstd", "disk.raw")],
