@@ -61,7 +61,7 @@ export class Qcow2Mapping implements Mapping {
     const l1Index = Math.floor(at / geometry.l2Span);
     const offset = l1.l2Offset(l1Index);
     if (offset === 0) return;
-    const table = await metadata.loadL2(offset, l1Index);
+    const table = await metadata.loadMappedL2(offset, l1Index);
     if (forChange) return;
     const index = Math.floor(at / geometry.clusterSize) % geometry.l2Entries;
     const problem = this.problemOf(table, index, at - (at % geometry.clusterSize));
@@ -119,6 +119,19 @@ export class Qcow2Mapping implements Mapping {
         } else {
           fits = into.add(Kind.data, position, length, advance(host, inside), inPlace);
         }
+        if (!fits) return position;
+        position = advance(position, length);
+        index++;
+        // Most entries say the same as the one before, a cluster further on.
+        const more = Math.ceil((end - position) / clusterSize);
+        const alike = more <= 0 ? 0 : stretch(view, index, more, isPlace ? clusterSize : 0);
+        if (alike > 0) {
+          const rest = Math.min(alike * clusterSize, end - position);
+          into.lengthen(rest);
+          position = advance(position, rest);
+          index += alike;
+        }
+        continue;
       }
       if (!fits) return position;
       position = advance(position, length);
@@ -211,6 +224,24 @@ export class Qcow2Mapping implements Mapping {
     }
     return undefined;
   }
+}
+
+/**
+ * How many of the `most` entries from `index` on have the flags of the one before them, and an offset that is
+ * `step` bytes larger each time.
+ */
+function stretch(view: DataView, index: number, most: number, step: number): number {
+  const first = (index - 1) * entrySize;
+  const upper = view.getUint32(first);
+  let lowerBits = view.getUint32(first + 4);
+  let count = 0;
+  for (let at = first + entrySize; count < most; at += entrySize) {
+    // Past 32 bits it is never equal, and the next stretch begins.
+    lowerBits += step;
+    if (view.getUint32(at + 4) !== lowerBits || view.getUint32(at) !== upper) break;
+    count++;
+  }
+  return count;
 }
 
 /** What subcluster number `n` is, by the words of its entry's bitmap. */
