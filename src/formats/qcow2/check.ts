@@ -15,7 +15,7 @@ import { ExtensionType } from "./extensions.ts";
 import { entrySize, maxL1Bytes } from "./geometry.ts";
 import { address } from "./invalid.ts";
 import type { L1Table } from "./l1-table.ts";
-import { hasCluster, lowerOf, upperOf } from "./l2-table.ts";
+import { alike, hasCluster, lowerOf, upperOf } from "./l2-table.ts";
 import type { Metadata } from "./metadata.ts";
 import { getRefcount } from "./refcount-block.ts";
 import { ReferenceCounts } from "./reference-counts.ts";
@@ -204,20 +204,21 @@ export class Checker {
   /** What an L1 table refers to. Only the active one says how much is allocated and fragmented. */
   private async countL1Table(l1: L1Table): Promise<void> {
     this.refer(l1.offset, l1.bytes.length);
-    for (let i = 0; i < l1.length; i++) {
-      this.readAhead(l1, i);
+    for (let i = 0, next = 0; i < l1.length; i++) {
+      while (next < l1.length && next <= i + tablesAhead) next = this.readAhead(l1, next);
       await this.countL1Entry(l1, i);
     }
   }
 
-  /** Begins to read an L2 table that will be needed soon. */
-  private readAhead(l1: L1Table, index: number): void {
-    const next = index + tablesAhead;
-    if (next >= l1.length) return;
+  /** Begins to read L2 tables that will be needed soon, from entry `next` on; returns which one is next then. */
+  private readAhead(l1: L1Table, next: number): number {
+    const { metadata } = this;
     const offset = l1.l2Offset(next);
     // What is wrong with it is told when its turn comes.
-    if (offset !== 0 && this.isInPlace(offset))
-      this.metadata.l2.load(offset).catch(() => undefined);
+    if (offset === 0 || !this.isInPlace(offset)) return next + 1;
+    const count = metadata.tablesInRow(l1, next);
+    metadata.l2.loadAhead(offset, count);
+    return next + count;
   }
 
   private async countL1Entry(l1: L1Table, index: number): Promise<void> {
@@ -293,15 +294,21 @@ export class Checker {
       ) {
         const host = hostOffset(upper, lower);
         if (host === 0) continue;
-        const fits = host % clusterSize === 0 && host + clusterSize <= fileEnd;
-        if (fits && this.references.add(host / clusterSize)) {
-          if (!isActive) continue;
-          this.clusters.allocated++;
-          if (next !== 0 && host !== next) this.clusters.fragmented++;
-          next = host + clusterSize;
-          const count = this.nearCount(host) ?? (await this.storedCount(host));
-          if (((upper & copiedBit) !== 0) !== (count === 1)) this.flagsAreRight = false;
-          continue;
+        if (host % clusterSize === 0 && host + clusterSize <= fileEnd) {
+          const most = Math.min(l2Entries - index, Math.floor((fileEnd - host) / clusterSize));
+          const length = 1 + alike(table, index + 1, most - 1, clusterSize);
+          const counted = this.references.addRun(host / clusterSize, length);
+          if (counted > 0) {
+            index += counted - 1;
+            if (!isActive) continue;
+            this.clusters.allocated += counted;
+            if (next !== 0 && host !== next) this.clusters.fragmented++;
+            next = host + counted * clusterSize;
+            const copied = (upper & copiedBit) !== 0;
+            const known = this.compareNearFlags(host / clusterSize, counted, copied);
+            if (known < counted) await this.compareFlags(host + known * clusterSize, next, copied);
+            continue;
+          }
         }
       }
       const zeros = hasSubclusters ? zeroSubclusters(table, index) : 0;
@@ -622,6 +629,35 @@ export class Checker {
     const at = Math.floor(offset / clusterSize) - near.first;
     if (at < 0 || at >= refcountsPerBlock) return undefined;
     return getRefcount(near.view, at, refcountOrder);
+  }
+
+  /**
+   * Compares "copied" of entries for clusters in a row with refcounts in the block that was used last. Returns
+   * how many have been looked at; all, where nothing is to be found out any more.
+   */
+  private compareNearFlags(first: number, length: number, copied: boolean): number {
+    const { near } = this;
+    if (!this.flagsAreRight) return length;
+    const { refcountsPerBlock, refcountOrder } = this.metadata.geometry;
+    if (near === undefined || first < near.first) return 0;
+    const stop = Math.min(length, near.first + refcountsPerBlock - first);
+    for (let i = 0; i < stop; i++) {
+      const isSingle = getRefcount(near.view, first + i - near.first, refcountOrder) === 1;
+      if (isSingle === copied) continue;
+      this.flagsAreRight = false;
+      return length;
+    }
+    return Math.max(0, stop);
+  }
+
+  /** As {@link Checker.compareNearFlags} for the clusters at [start, end), reading the blocks. */
+  private async compareFlags(start: number, end: number, copied: boolean): Promise<void> {
+    const { clusterSize } = this.metadata.geometry;
+    for (let at = start; at < end && this.flagsAreRight;) {
+      if (((await this.storedCount(at)) === 1) !== copied) this.flagsAreRight = false;
+      at += clusterSize;
+      at += this.compareNearFlags(at / clusterSize, (end - at) / clusterSize, copied) * clusterSize;
+    }
   }
 
   /** Takes note of a problem. */

@@ -4,6 +4,7 @@ import { copiedBit, compressedBit, decodeCompressed, hostOffset, zeroBit } from 
 import { entrySize } from "./geometry.ts";
 import { address, misplacement } from "./invalid.ts";
 import {
+  alike,
   hasCluster,
   hostClusterOf,
   isCompressed,
@@ -124,12 +125,12 @@ export class Qcow2Mapping implements Mapping {
         index++;
         // Most entries say the same as the one before, a cluster further on.
         const more = Math.ceil((end - position) / clusterSize);
-        const alike = more <= 0 ? 0 : stretch(view, index, more, isPlace ? clusterSize : 0);
-        if (alike > 0) {
-          const rest = Math.min(alike * clusterSize, end - position);
+        const repeated = more <= 0 ? 0 : alike(table, index, more, isPlace ? clusterSize : 0);
+        if (repeated > 0) {
+          const rest = Math.min(repeated * clusterSize, end - position);
           into.lengthen(rest);
           position = advance(position, rest);
-          index += alike;
+          index += repeated;
         }
         continue;
       }
@@ -224,24 +225,6 @@ export class Qcow2Mapping implements Mapping {
     }
     return undefined;
   }
-}
-
-/**
- * How many of the `most` entries from `index` on have the flags of the one before them, and an offset that is
- * `step` bytes larger each time.
- */
-function stretch(view: DataView, index: number, most: number, step: number): number {
-  const first = (index - 1) * entrySize;
-  const upper = view.getUint32(first);
-  let lowerBits = view.getUint32(first + 4);
-  let count = 0;
-  for (let at = first + entrySize; count < most; at += entrySize) {
-    // Past 32 bits it is never equal, and the next stretch begins.
-    lowerBits += step;
-    if (view.getUint32(at + 4) !== lowerBits || view.getUint32(at) !== upper) break;
-    count++;
-  }
-  return count;
 }
 
 /** What subcluster number `n` is, by the words of its entry's bitmap. */

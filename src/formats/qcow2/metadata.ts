@@ -166,27 +166,25 @@ export class Metadata {
     return this.l2.load(offset);
   }
 
+  /** How many L2 tables, from that of entry `index` on, follow each other in the file, as far as is read at once. */
+  tablesInRow(l1: L1Table, index: number): number {
+    const { clusterSize } = this.geometry;
+    const most = Math.min(this.l2.most, Math.floor(bytesAhead / clusterSize), l1.length - index);
+    const offset = l1.l2Offset(index);
+    let count = 1;
+    while (count < most && l1.l2Offset(index + count) === offset + count * clusterSize) count++;
+    return count;
+  }
+
   /**
    * As {@link Metadata.loadL2} for an entry of the active L1 table. Whoever goes from one table to the next gets
    * those that follow it in the file along with it: reading many at once takes little longer.
    */
   async loadMappedL2(offset: HostOffset, l1Index: number): Promise<Table> {
-    if (l1Index === this.nextL2) {
-      const { clusterSize } = this.geometry;
-      let count = 1;
-      const most = Math.min(this.l2.most, Math.floor(bytesAhead / clusterSize));
-      while (
-        count < most &&
-        l1Index + count < this.l1.length &&
-        this.l1.l2Offset(l1Index + count) === offset + count * clusterSize
-      ) {
-        count++;
-      }
-      this.nextL2 = l1Index + count;
-      if (count > 1) this.l2.loadAhead(offset, count);
-    } else {
-      this.nextL2 = l1Index + 1;
-    }
+    const isNext = l1Index === this.nextL2;
+    const count = isNext ? this.tablesInRow(this.l1, l1Index) : 1;
+    this.nextL2 = l1Index + count;
+    if (count > 1) this.l2.loadAhead(offset, count);
     return this.loadL2(offset, l1Index);
   }
 }

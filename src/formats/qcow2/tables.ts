@@ -103,12 +103,19 @@ export class TableCache {
   loadAhead(offset: HostOffset, count: number): void {
     const { clusterSize, storage } = this;
     const inside = Math.floor((storage.size - offset) / clusterSize);
-    const bytes = new Uint8Array(Math.max(0, Math.min(count, inside)) * clusterSize);
+    const length = Math.max(0, Math.min(count, inside)) * clusterSize;
+    const isMissing = (at: number): boolean => !this.tables.has(at) && !this.loading.has(at);
+    let missing = 0;
+    for (let start = 0; start < length; start += clusterSize) {
+      if (isMissing(offset + start)) missing++;
+    }
+    if (missing === 0) return;
+    const bytes = new Uint8Array(length);
     const reading = readFully(storage, offset, bytes, this.what);
     reading.catch(() => undefined);
     for (let start = 0; start < bytes.length; start += clusterSize) {
       const at = (offset + start) as HostOffset;
-      if (this.tables.has(at) || this.loading.has(at)) continue;
+      if (!isMissing(at)) continue;
       // A copy: one table that stays must not keep the others in memory.
       const promise = reading.then(
         () => new Table(at, bytes.slice(start, start + clusterSize), this.entrySize),
