@@ -63,7 +63,7 @@ export function makeData(directory: string, scale: Scale, say: (what: string) =>
   const convert = (...words: string[]) => ["qemu-img", "convert", "-W", "-O", "qcow2", ...words];
   const make: ReadonlyArray<readonly [name: string, how: string[] | ((file: string) => void)]> = [
     ["disk.raw", (file) => void makeUsrDisk(file, scale.disk, scale.files)],
-    ["mix.raw", (file) => makeMix(file, scale)],
+    ["random.raw", (file) => makeMix(file, scale)],
     ["plain.qcow2", convert("disk.raw")],
     ["zlib.qcow2", convert("-c", "disk.raw")],
     ["zstd.qcow2", convert("-c", "-o", "compression_type=zstd", "disk.raw")],

@@ -17,7 +17,7 @@ import { ExtensionType } from "./extensions.ts";
 import { entrySize, maxL1Bytes } from "./geometry.ts";
 import { address } from "./invalid.ts";
 import type { L1Table } from "./l1-table.ts";
-import { hasCluster, lowerOf, upperOf } from "./l2-table.ts";
+import { alike, hasCluster, lowerOf, upperOf } from "./l2-table.ts";
 import type { Mender } from "./mender.ts";
 import type { Metadata } from "./metadata.ts";
 import { getRefcount } from "./refcount-block.ts";
@@ -202,20 +202,21 @@ export class Checker {
   /** What an L1 table refers to. Only the active one says how much is allocated and fragmented. */
   private async countL1Table(l1: L1Table): Promise<void> {
     this.refer(l1.offset, l1.bytes.length);
-    for (let i = 0; i < l1.length; i++) {
-      this.readAhead(l1, i);
+    for (let i = 0, next = 0; i < l1.length; i++) {
+      while (next < l1.length && next <= i + tablesAhead) next = this.readAhead(l1, next);
       await this.countL1Entry(l1, i);
     }
   }
 
-  /** Begins to read an L2 table that will be needed soon. */
-  private readAhead(l1: L1Table, index: number): void {
-    const next = index + tablesAhead;
-    if (next >= l1.length) return;
+  /** Begins to read L2 tables that will be needed soon, from entry `next` on; returns which one is next then. */
+  private readAhead(l1: L1Table, next: number): number {
+    const { metadata } = this;
     const offset = l1.l2Offset(next);
     // What is wrong with it is told when its turn comes.
-    if (offset !== 0 && this.isInPlace(offset))
-      this.metadata.l2.load(offset).catch(() => undefined);
+    if (offset === 0 || !this.isInPlace(offset)) return next + 1;
+    const count = metadata.tablesInRow(l1, next);
+    metadata.l2.loadAhead(offset, count);
+    return next + count;
   }
 
   private async countL1Entry(l1: L1Table, index: number): Promise<void> {
@@ -289,15 +290,21 @@ export class Checker {
       ) {
         const host = hostOffset(upper, lower);
         if (host === 0) continue;
-        const fits = host % clusterSize === 0 && host + clusterSize <= fileEnd;
-        if (fits && this.references.add(host / clusterSize)) {
-          if (!isActive) continue;
-          this.clusters.allocated++;
-          if (next !== 0 && host !== next) this.clusters.fragmented++;
-          next = host + clusterSize;
-          const count = this.counts.cached(host) ?? (await this.counts.at(host));
-          this.flags.note((upper & copiedBit) !== 0, count);
-          continue;
+        if (host % clusterSize === 0 && host + clusterSize <= fileEnd) {
+          const most = Math.min(l2Entries - index, Math.floor((fileEnd - host) / clusterSize));
+          const length = 1 + alike(table, index + 1, most - 1, clusterSize);
+          const counted = this.references.addRun(host / clusterSize, length);
+          if (counted > 0) {
+            index += counted - 1;
+            if (!isActive) continue;
+            this.clusters.allocated += counted;
+            if (next !== 0 && host !== next) this.clusters.fragmented++;
+            next = host + counted * clusterSize;
+            const copied = (upper & copiedBit) !== 0;
+            const known = this.flags.noteCached(copied, host, next);
+            if (known < next) await this.flags.noteRun(copied, known, next);
+            continue;
+          }
         }
       }
       const zeros = hasSubclusters ? zeroSubclusters(table, index) : 0;

@@ -42,6 +42,31 @@ export class CopiedFlags {
     if (isCopied !== (count === 1)) this.allRight = false;
   }
 
+  /**
+   * Takes note of the flag that the entries for the clusters at [start, end) have in common, as far as their
+   * refcounts are in the block that was used last. Returns the offset of the first that was not looked at;
+   * `end`, where nothing is to be found out any more.
+   */
+  noteCached(isCopied: boolean, start: number, end: number): number {
+    const { counts } = this.options;
+    const { clusterSize } = this.metadata.geometry;
+    for (let at = start; at < end && this.allRight; at += clusterSize) {
+      const count = counts.cached(at);
+      if (count === undefined) return at;
+      this.note(isCopied, count);
+    }
+    return end;
+  }
+
+  /** As {@link CopiedFlags.noteCached}, reading refcount blocks: all are looked at. */
+  async noteRun(isCopied: boolean, start: number, end: number): Promise<void> {
+    const { clusterSize } = this.metadata.geometry;
+    for (let at = start; at < end && this.allRight; at = this.noteCached(isCopied, at, end)) {
+      this.note(isCopied, await this.options.counts.at(at));
+      at += clusterSize;
+    }
+  }
+
   /** An entry has been met whose flag was not looked at. */
   noteUnknown(): void {
     this.allRight = false;
