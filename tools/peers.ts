@@ -24,6 +24,7 @@ export const peers = {
   isoinfo: { package: "genisoimage", version: "--version" },
   mount: { package: "mount", version: "--version" },
   virsh: { package: "libvirt-clients", version: "--version" },
+  xmllint: { package: "libxml2-utils", version: "--version" },
   "virt-xml-validate": { package: "libvirt-clients", version: "--version" },
   chromium: { package: "chromium", version: "--version" },
   mke2fs: { package: "e2fsprogs", version: "-V" },
