@@ -32,9 +32,7 @@ export class Shape {
   }
 
   text(name: string): string {
-    const value = this.#members[name];
-    if (typeof value !== "string") throw wrong(this.#path(name), "a string", value);
-    return value;
+    return asText(this.#members[name], this.#path(name));
   }
 
   /** A string, or undefined where there is none. */
@@ -59,10 +57,17 @@ export class Shape {
 
   /** One of a few words. */
   word<const Word extends string>(name: string, words: readonly Word[]): Word {
-    const value = this.#members[name];
-    const found = words.find((word) => word === value);
-    if (found === undefined) throw wrong(this.#path(name), `one of ${words.join(", ")}`, value);
-    return found;
+    return asWord(this.#members[name], this.#path(name), words);
+  }
+
+  /** A list of such words. */
+  words<const Word extends string>(name: string, words: readonly Word[]): Word[] {
+    return this.list(name, (value, what) => asWord(value, what, words));
+  }
+
+  /** A list of strings. */
+  texts(name: string): string[] {
+    return this.list(name, asText);
   }
 
   object(name: string): Shape {
@@ -86,10 +91,15 @@ export class Shape {
   }
 }
 
-/** The value, which has to be a string. */
-export function asText(value: unknown, what: string): string {
+function asText(value: unknown, what: string): string {
   if (typeof value === "string") return value;
   throw wrong(what, "a string", value);
+}
+
+function asWord<Word extends string>(value: unknown, what: string, words: readonly Word[]): Word {
+  const found = words.find((word) => word === value);
+  if (found !== undefined) return found;
+  throw wrong(what, `one of ${words.join(", ")}`, value);
 }
 
 function wrong(what: string, wanted: string, value: unknown): PlatterError {
