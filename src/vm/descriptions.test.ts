@@ -93,7 +93,7 @@ describe("libvirt's XML", () => {
     );
     const xml = libvirtXml(guest({ disks, cdroms: ["/cd"] }), "kvm");
     const names = [...xml.matchAll(/<target dev="(\w+)"/g)].map(([, name]) => name);
-    expect(names).toEqual(["vda", "sda", "vdb", "sdb", "sdc"]);
+    expect(names).toEqual(["vda", "sda", "vdb", "sdb", "vdc"]);
   });
 });
 

@@ -10,6 +10,7 @@ import {
   queryBlockStatistics,
   queryStatus,
   quit,
+  resume,
   screenDump,
 } from "./qmp-commands.ts";
 import { QmpClient } from "./qmp.ts";
@@ -125,6 +126,8 @@ export async function destroyGuest(store: GuestStore, name: string): Promise<voi
   }
   await killProcess(machine, paths);
   await waitForEnd(machine, paths, { milliseconds: PATIENCE });
+  // This end was wanted.
+  await rm(paths.pidFile, { force: true });
 }
 
 /**
@@ -177,6 +180,11 @@ export async function guestDisks(store: GuestStore, name: string): Promise<DiskU
       };
     }),
   );
+}
+
+/** Lets a guest go on that was paused, as QEMU does when a disk cannot be written. */
+export async function resumeGuest(store: GuestStore, name: string): Promise<void> {
+  await talk(store, name, resume);
 }
 
 /** Has a picture of a guest's screen written to `path`, which is absolute, as PNG. */

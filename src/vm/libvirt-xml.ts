@@ -1,7 +1,15 @@
 /** A guest as a domain of libvirt (https://libvirt.org/formatdomain.html). */
 import type { Acceleration } from "./acceleration.ts";
-import type { GuestDisk, GuestNetwork, InstallMedia, Machine, Serial } from "./machine.ts";
-import { cdromsOf, effectiveBoot } from "./qemu-command.ts";
+import {
+  type Drive,
+  drivesOf,
+  effectiveBoot,
+  type GuestDisk,
+  type GuestNetwork,
+  type InstallMedia,
+  type Machine,
+  type Serial,
+} from "./machine.ts";
 import { element, toXml, type Element } from "./xml.ts";
 
 /** The domain's XML. With `install`, that of the guest while it is installed: it then ends at its first restart. */
@@ -58,7 +66,7 @@ function devicesElement(machine: Machine, install: InstallMedia | undefined): El
   const { graphics } = machine;
   return element("devices", {}, [
     ...machine.disks.map((disk) => diskElement(disk, targets)),
-    ...cdromsOf(machine, install).map((path) => cdromElement(path, targets)),
+    ...drivesOf(machine, install).map((drive) => driveElement(drive, targets)),
     ...machine.networks.map(networkElement),
     ...serialElements(machine.serial),
     ...(graphics.kind === "none"
@@ -99,11 +107,12 @@ function diskElement(disk: GuestDisk, targets: Targets): Element {
   ]);
 }
 
-function cdromElement(path: string, targets: Targets): Element {
-  return element("disk", { type: "file", device: "cdrom" }, [
+function driveElement({ path, bus }: Drive, targets: Targets): Element {
+  const disk = bus === "virtio";
+  return element("disk", { type: "file", device: disk ? "disk" : "cdrom" }, [
     element("driver", { name: "qemu", type: "raw" }),
     element("source", { file: path }),
-    element("target", { dev: targets.next("sd"), bus: "sata" }),
+    element("target", { dev: targets.next(disk ? "vd" : "sd"), bus }),
     element("readonly"),
   ]);
 }

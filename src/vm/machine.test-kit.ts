@@ -75,6 +75,10 @@ export function guests(directory: string): ReadonlyArray<{
       machine: guest({ ...plain, cdroms: [at("seed")] }),
       install: { cdrom: at("cd") },
     },
+    ...diskBuses.map((bus) => ({
+      title: `a seed on ${bus}`,
+      machine: guest({ disks: [disk(at("disk"), { bus })], cdroms: [at("seed")] }),
+    })),
     {
       title: "installed by a kernel",
       machine: guest(plain),

@@ -6,6 +6,9 @@ import {
   diskId,
   type DiskBus,
   type DiskCache,
+  type Drive,
+  drivesOf,
+  effectiveBoot,
   type Graphics,
   type GuestDisk,
   type GuestNetwork,
@@ -44,9 +47,7 @@ export function qemuCommand(machine: Machine, run: QemuRun): string[] {
     graphicsWords(machine.graphics, run),
     controllerWords(machine, install),
     ...machine.disks.map((disk, index) => diskWords(disk, index, order)),
-    ...cdromsOf(machine, install).map((path, index) =>
-      cdromWords(path, index, path === install?.cdrom ? order("cdrom") : ""),
-    ),
+    ...drivesOf(machine, install).map((drive, index) => driveWords(drive, index, order)),
     ...machine.networks.map((network, index) => networkWords(network, index, order)),
     install?.kernel === undefined ? [] : kernelWords(install.kernel),
     install === undefined ? [] : ["-no-reboot"],
@@ -64,20 +65,6 @@ function bootOrder(machine: Machine, install: InstallMedia | undefined): BootInd
     // A kernel given to QEMU takes 0.
     return index === -1 ? "" : `,bootindex=${index + 1}`;
   };
-}
-
-/** What the firmware tries: a CD that the guest is installed from comes first. */
-export function effectiveBoot(
-  { boot }: Machine,
-  install: InstallMedia | undefined,
-): readonly BootDevice[] {
-  if (install?.cdrom === undefined) return boot;
-  return ["cdrom", ...boot.filter((device) => device !== "cdrom")];
-}
-
-/** All CDs of a run: the one that the guest is installed from, and its own. */
-export function cdromsOf(machine: Machine, install: InstallMedia | undefined): readonly string[] {
-  return install?.cdrom === undefined ? machine.cdroms : [install.cdrom, ...machine.cdroms];
 }
 
 function cpuWord({ cpu }: Machine, { acceleration }: QemuRun): string {
@@ -120,8 +107,7 @@ function graphicsWords({ kind, listen }: Graphics, { graphicsPort }: QemuRun): s
 }
 
 function controllerWords(machine: Machine, install: InstallMedia | undefined): string[] {
-  const buses = new Set<DiskBus>(machine.disks.map(({ bus }) => bus));
-  if (cdromsOf(machine, install).length > 0) buses.add("sata");
+  const buses = new Set([...machine.disks, ...drivesOf(machine, install)].map(({ bus }) => bus));
   return [
     buses.has("scsi") ? ["-device", "virtio-scsi-pci,id=scsi"] : [],
     buses.has("sata") ? ["-device", "ich9-ahci,id=sata"] : [],
@@ -169,7 +155,7 @@ function diskWords(disk: GuestDisk, index: number, order: BootIndex): string[] {
   return ["-blockdev", JSON.stringify(node), "-device", device + boots];
 }
 
-function cdromWords(path: string, index: number, boots: string): string[] {
+function driveWords({ path, bus, installs }: Drive, index: number, order: BootIndex): string[] {
   const node = {
     driver: "raw",
     "node-name": `cd${index}-node`,
@@ -177,7 +163,13 @@ function cdromWords(path: string, index: number, boots: string): string[] {
     file: { driver: "file", filename: path },
   };
   // Counted from the controller's last port, away from the disks.
-  const device = `ide-cd,bus=sata.${5 - index},drive=cd${index}-node,id=cd${index}`;
+  const driver = {
+    virtio: "virtio-blk-pci",
+    scsi: "scsi-cd,bus=scsi.0",
+    sata: `ide-cd,bus=sata.${5 - index}`,
+  }[bus];
+  const device = `${driver},drive=cd${index}-node,id=cd${index}`;
+  const boots = installs ? order("cdrom") : "";
   return ["-blockdev", JSON.stringify(node), "-device", device + boots];
 }
 

@@ -7,7 +7,7 @@ import { probeAcceleration, type Acceleration } from "./acceleration.ts";
 import { freePort } from "./free-port.ts";
 import type { InstallMedia, Machine } from "./machine.ts";
 import { qemuCommand } from "./qemu-command.ts";
-import { lastLine, runProgram } from "./run-program.ts";
+import { lastLine, type ProgramOutcome, runProgram } from "./run-program.ts";
 import type { GuestPaths } from "./store.ts";
 
 /** The program, found through PATH. */
@@ -55,19 +55,23 @@ export async function startQemu(
     await rm(path, { force: true });
   const outcome = await runProgram(QEMU, words, { timeout: START_PATIENCE, signal });
   if (outcome.status === 0) return acceleration;
-  throw startError(machine.name, lastLine(outcome), outcome.late);
+  throw startError(machine.name, outcome);
 }
 
-function startError(name: string, said: string, late: boolean): PlatterError {
-  const locked = /Failed to get .* lock/.test(said);
-  const why = late ? `QEMU did not start within ${START_PATIENCE / 1000} seconds` : `QEMU: ${said}`;
-  return new PlatterError(
-    locked ? "E_LOCKED" : "E_EXTERNAL",
-    `"${name}" cannot be started: ${why}`,
-    {
-      value: name,
-    },
-  );
+function startError(name: string, outcome: ProgramOutcome): PlatterError {
+  const start = `"${name}" cannot be started:`;
+  const locked = /Is another process using the image \[(.*)\]/.exec(outcome.stderr);
+  if (locked !== null) {
+    return new PlatterError(
+      "E_LOCKED",
+      `${start} another program is using one of its disks, ${locked[1]}.`,
+      { file: locked[1] },
+    );
+  }
+  const why = outcome.late
+    ? `QEMU was not there after ${START_PATIENCE / 1000} seconds.`
+    : `QEMU: ${lastLine(outcome)}`;
+  return new PlatterError("E_EXTERNAL", `${start} ${why}`, { value: name });
 }
 
 /**

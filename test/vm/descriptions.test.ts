@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
 import { libvirtXml } from "../../src/vm/libvirt-xml.ts";
 import { guest, guests } from "../../src/vm/machine.test-kit.ts";
-import { cdromsOf, qemuCommand } from "../../src/vm/qemu-command.ts";
+import { drivesOf } from "../../src/vm/machine.ts";
+import { qemuCommand } from "../../src/vm/qemu-command.ts";
 import { queryBlockStatistics, quit } from "../../src/vm/qmp-commands.ts";
 import { QmpClient } from "../../src/vm/qmp.ts";
 import { describePeer } from "../peers.ts";
@@ -18,7 +19,9 @@ const cases = guests(directory);
 
 describePeer("qemu-system-x86_64", "QEMU, told what a guest is made of,", (qemu) => {
   it.each(cases)("starts it: $title", async ({ machine, install }) => {
-    for (const path of [...machine.disks.map((disk) => disk.path), ...cdromsOf(machine, install)]) {
+    for (const path of [...machine.disks, ...drivesOf(machine, install)].map(
+      (entry) => entry.path,
+    )) {
       writeFileSync(path, new Uint8Array(2 ** 20));
     }
     // Bare enough for QEMU, which reads both before it starts.
@@ -79,5 +82,17 @@ describePeer(["virt-xml-validate", "xmllint"], "libvirt's schema", (validate) =>
     writeFileSync(at("more.xml"), libvirtXml(machine, "kvm"));
     await validate.run([at("more.xml"), "domain"]);
     expect(readFileSync(at("more.xml"), "utf8")).toContain('<os firmware="efi">');
+  });
+});
+
+describePeer("virsh", "libvirt's test driver", (virsh) => {
+  it.each(cases)("defines our XML: $title", async ({ machine, install }) => {
+    writeFileSync(at("defined.xml"), libvirtXml(machine, "tcg", install));
+    const commands = `define ${at("defined.xml")}; dumpxml ${machine.uuid}`;
+    const { stdout } = await virsh.run(["-q", "-c", "test:///default", commands]);
+    expect(stdout).toContain(`<name>${machine.name}</name>`);
+    expect(stdout.match(/<disk type=/g)).toHaveLength(
+      machine.disks.length + drivesOf(machine, install).length,
+    );
   });
 });
