@@ -50,7 +50,8 @@ function aboutChoice({ writes }: Omit<LabReport, "conclusions">): string {
   return `On this machine: ${metadata}. Beyond that, ${space}.`;
 }
 
-const lowerFirst = (text: string): string => text.charAt(0).toLowerCase() + text.slice(1);
+/** For a label inside a sentence. */
+export const lowerFirst = (text: string): string => text.charAt(0).toLowerCase() + text.slice(1);
 
 function aboutSpace({ empty, diskSize }: Omit<LabReport, "conclusions">): string {
   const find = (format: string, mode: string): ImageUsage | undefined =>
@@ -109,7 +110,7 @@ function compared(pairs: readonly WriteComparison[], baseline: string): string {
 }
 
 /** "1.4 times as fast (1.2 to 1.6)". */
-function factor({ comparison }: WriteComparison): string {
+export function factor({ comparison }: Pick<WriteComparison, "comparison">): string {
   const { ratio, low, high, verdict } = comparison;
   const range = (a: number, b: number) => `${number(a)} to ${number(b)}`;
   return verdict === "faster"

@@ -5,6 +5,13 @@ export function escapeHtml(text: string): string {
   return text.replaceAll(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
+/** The words up to the colon are what a conclusion is about. */
+export function emphasized(line: string): string {
+  const end = line.indexOf(": ");
+  if (end < 0) return escapeHtml(line);
+  return `<b>${escapeHtml(line.slice(0, end + 1))}</b>${escapeHtml(line.slice(end + 1))}`;
+}
+
 /** A bar of a chart: the median, with whiskers at the quartiles. */
 export interface Bar {
   readonly label: string;
@@ -58,6 +65,53 @@ export function stripChart(title: string, looks: readonly string[]): string {
     start = end;
   }
   return `<svg class="strip" viewBox="0 0 ${Math.max(1, looks.length)} 1" preserveAspectRatio="none" role="img" aria-label="${escapeHtml(title)}">${cells.join("")}</svg>`;
+}
+
+/** A line of a chart. */
+export interface Line {
+  readonly label: string;
+  /** CSS class that colours it. */
+  readonly look: string;
+  readonly points: ReadonlyArray<{ readonly x: number; readonly y: number }>;
+}
+
+const lineHeight = 240;
+
+/** Lines from zero, each with its label at the right, as SVG; labels that would overlap are moved apart. */
+export function lineChart(
+  title: string,
+  lines: readonly Line[],
+  format: { readonly x: (value: number) => string; readonly y: (value: number) => string },
+): string {
+  const points = lines.flatMap((line) => line.points);
+  const right = Math.max(...points.map(({ x }) => x), 1);
+  const top = Math.max(...points.map(({ y }) => y), 1);
+  const left = 64;
+  const plot = width - left - labelWidth;
+  const x = (value: number): string => fixed(left + (value / right) * plot);
+  const y = (value: number): number => 10 + (1 - value / top) * (lineHeight - 40);
+  const drawn = lines.filter((line) => line.points.length > 0);
+  const ends = drawn
+    .map((line) => ({ line, at: y(line.points.at(-1)!.y) }))
+    .toSorted((a, b) => b.at - a.at);
+  let lowest = lineHeight - 12;
+  const labels = ends.map(({ line, at }) => {
+    const place = Math.min(at, lowest);
+    lowest = place - 14;
+    return `<text x="${left + plot + 8}" y="${fixed(place)}">${escapeHtml(line.label)}</text>`;
+  });
+  const paths = drawn.map(({ label, look, points: own }) => {
+    const path = own.map((point) => `${x(point.x)} ${fixed(y(point.y))}`).join("L");
+    return `<path class="line ${look}" d="M${path}"><title>${escapeHtml(label)}</title></path>`;
+  });
+  const axes = `<path class="axis" d="M${left} 10V${lineHeight - 30}H${left + plot}"/>
+<text class="label" x="${left - 6}" y="10">${escapeHtml(format.y(top))}</text><text class="label" x="${left - 6}" y="${lineHeight - 30}">0</text>
+<text class="label" x="${left + plot}" y="${lineHeight - 16}">${escapeHtml(format.x(right))}</text>`;
+  return `<svg class="chart" viewBox="0 0 ${width} ${lineHeight}" role="img" aria-label="${escapeHtml(title)}">
+${axes}
+${paths.join("\n")}
+${labels.join("\n")}
+</svg>`;
 }
 
 const fixed = (value: number): string => String(Number(value.toFixed(1)));
