@@ -21,6 +21,7 @@ export const peers = {
   nbdfuse: { package: "libnbd-bin", version: "--version" },
   strace: { package: "strace", version: "--version" },
   "qemu-system-x86_64": { package: "qemu-system-x86", version: "--version" },
+  genisoimage: { package: "genisoimage", version: "--version" },
   isoinfo: { package: "genisoimage", version: "--version" },
   mount: { package: "mount", version: "--version" },
   virsh: { package: "libvirt-clients", version: "--version" },

@@ -17,7 +17,7 @@ import {
   type DiskRequest,
   type PlannedDisk,
 } from "./new-disks.ts";
-import { killProcess, QEMU, startQemu } from "./qemu-process.ts";
+import { checkQemu, killProcess, QEMU, startQemu } from "./qemu-process.ts";
 import { type GuestStore, nameInUse } from "./store.ts";
 
 /** What to install. */
@@ -144,6 +144,7 @@ export async function startInstall(
   store: GuestStore,
   context: CommandContext,
 ): Promise<void> {
+  await checkQemu(context.signal);
   const undo = await prepareInstall(plan, store, context);
   const { machine, install, acceleration } = plan;
   const paths = store.paths(machine.name);

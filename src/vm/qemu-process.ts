@@ -16,6 +16,34 @@ export const QEMU = "qemu-system-x86_64";
 const START_PATIENCE = 60_000;
 const POLL = 100;
 
+/** The oldest QEMU that knows all that a guest is started with: `rng-builtin` came last, with this one. */
+const LEAST_VERSION = [4, 2] as const;
+
+/**
+ * Finds out whether QEMU is there and new enough.
+ *
+ * @throws `E_NOT_FOUND` without it, `E_UNSUPPORTED` for one that is too old
+ */
+export async function checkQemu(signal: AbortSignal | undefined): Promise<void> {
+  const outcome = await runProgram(QEMU, ["--version"], { timeout: 10_000, signal });
+  const found = /version (\d+)\.(\d+)/.exec(outcome.stdout);
+  if (outcome.status !== 0 || found === null) {
+    throw new PlatterError(
+      "E_EXTERNAL",
+      `${QEMU} does not tell its version: ${lastLine(outcome)}`,
+      { value: QEMU },
+    );
+  }
+  const [major, minor] = [Number(found[1]), Number(found[2])];
+  const [least, leastMinor] = LEAST_VERSION;
+  if (major > least || (major === least && minor >= leastMinor)) return;
+  throw new PlatterError(
+    "E_UNSUPPORTED",
+    `${QEMU} is version ${major}.${minor}; ${LEAST_VERSION.join(".")} or later is needed.`,
+    { value: `${major}.${minor}` },
+  );
+}
+
 /** How a guest is started. */
 export interface StartOptions {
   readonly install?: InstallMedia | undefined;

@@ -14,7 +14,7 @@ import {
   rmSync,
 } from "node:fs";
 import { basename, join } from "node:path";
-import { cpioArchive } from "../../src/vm/cpio.ts";
+import { cpioArchive, type InjectedFile } from "../../src/vm/cpio.ts";
 
 const cache = join(import.meta.dirname, "../../.cache/guest");
 
@@ -23,6 +23,8 @@ export interface GuestParts {
   readonly kernel: string;
   /** Files for the root of an initrd: busybox and modules. */
   readonly files: readonly string[];
+  /** A boot loader for CDs, and the module that it needs. */
+  readonly isolinux: readonly string[];
 }
 
 /** What the guest needs of the kernel's modules, in the order in which they are loaded. */
@@ -55,8 +57,13 @@ function find(): GuestParts | undefined {
   );
   const busybox = [join(cache, "bin/busybox"), join(cache, "usr/bin/busybox")].find(existsSync);
   const files = [busybox, ...paths];
+  const isolinux = [
+    join(cache, "usr/lib/ISOLINUX/isolinux.bin"),
+    join(cache, "usr/lib/syslinux/modules/bios/ldlinux.c32"),
+  ];
   if (kernel === undefined || !files.every((path) => path !== undefined)) return undefined;
-  return { kernel, files };
+  if (!isolinux.every(existsSync)) return undefined;
+  return { kernel, files, isolinux };
 }
 
 function fetchParts(): boolean {
@@ -66,11 +73,12 @@ function fetchParts(): boolean {
   if (kernel === undefined) return false;
   mkdirSync(join(cache, ".."), { recursive: true });
   const work = mkdtempSync(`${cache}-`);
-  const get = spawnSync("apt-get", ["-q", "download", kernel, "busybox-static"], { cwd: work });
+  const packages = [kernel, "busybox-static", "isolinux", "syslinux-common"];
+  const get = spawnSync("apt-get", ["-q", "download", ...packages], { cwd: work });
   const unpacked = globSync(join(work, "*.deb")).map(
     (file) => spawnSync("dpkg-deb", ["-x", file, join(work, "tree")]).status === 0,
   );
-  const whole = get.status === 0 && unpacked.length === 2 && unpacked.every(Boolean);
+  const whole = get.status === 0 && unpacked.length === packages.length && unpacked.every(Boolean);
   if (whole) {
     rmSync(cache, { recursive: true, force: true });
     renameSync(join(work, "tree"), cache);
@@ -79,11 +87,14 @@ function fetchParts(): boolean {
   return whole;
 }
 
-/** An initrd with the parts in its root, and nothing that starts them. */
-export function initrd({ files }: GuestParts): Uint8Array {
-  return cpioArchive(
-    files.map((path) => ({ name: basename(path), contents: readFileSync(path), mode: 0o755 })),
-  );
+/** An initrd with the parts in its root, and more files; without those, nothing starts them. */
+export function initrd({ files }: GuestParts, more: readonly InjectedFile[] = []): Uint8Array {
+  const parts = files.map((path) => ({
+    name: basename(path),
+    contents: readFileSync(path),
+    mode: 0o755,
+  }));
+  return cpioArchive([...parts, ...more]);
 }
 
 /** The beginning of an `init`: modules are loaded, and busybox's commands can be called by their names. */

@@ -1,5 +1,5 @@
 /** Guests in their life: what goes well, and what goes wrong. They are boot sectors that say that they are there. */
-import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, expect, it } from "vitest";
 import { describePeer } from "../peers.ts";
@@ -161,6 +161,22 @@ describePeer(["qemu-system-x86_64", "qemu-img"], "platter vm", (_qemu, qemuImg) 
     // Where there is no KVM, QEMU is not asked about it, but it cannot be started either.
     const { code, stderr } = platterWith(
       variables,
+      ...install("--disk", "new.qcow2,size=1M", "--noautoconsole"),
+    );
+    expect(code).toBe(1);
+    expect(stderr).toContain(message);
+    expect(existsSync(at("new.qcow2"))).toBe(false);
+    expect(guests()).toEqual([]);
+  });
+
+  it.each([
+    ["too old", "QEMU emulator version 4.1.1", "is version 4.1; 4.2 or later is needed"],
+    ["something else", "hello", "does not tell its version: hello"],
+  ])("makes nothing with a QEMU that is %s", (_title, says, message) => {
+    mkdirSync(at("old"), { recursive: true });
+    writeFileSync(at("old/qemu-system-x86_64"), `#!/bin/sh\necho ${says}\n`, { mode: 0o755 });
+    const { code, stderr } = platterWith(
+      { PATH: `${at("old")}:${process.env["PATH"]}` },
       ...install("--disk", "new.qcow2,size=1M", "--noautoconsole"),
     );
     expect(code).toBe(1);
