@@ -18,7 +18,7 @@ export function guestPage(report: GuestReport): string {
     `${environment.processor}, ${environment.processors} CPUs, ${formatSize(environment.memory)} of memory; ` +
     `${environment.system}; ${environment.filesystem} of ${formatSize(environment.filesystemSize)}; ` +
     `QEMU ${report.qemu}; ${report.guest}`;
-  const why = accelerationReason === undefined ? "" : `: ${accelerationReason}`;
+  const why = accelerationReason === undefined ? "" : `: ${accelerationReason.replace(/\.$/, "")}`;
   return `<!doctype html>
 <html lang="en">
 <head>

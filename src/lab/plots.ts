@@ -77,6 +77,27 @@ export interface Line {
 
 const lineHeight = 240;
 
+/** Labels beside the ends of lines, moved apart: upwards from the bottom, and down again from the top. */
+function endLabels(
+  ends: ReadonlyArray<readonly [label: string, at: number]>,
+): Array<readonly [label: string, at: number]> {
+  const apart = 14;
+  let next = lineHeight - 12;
+  const raised = ends
+    .toSorted((a, b) => b[1] - a[1])
+    .map(([label, at]) => {
+      const place = Math.min(at, next);
+      next = place - apart;
+      return [label, place] as const;
+    });
+  next = apart / 2;
+  return raised.toReversed().map(([label, at]) => {
+    const place = Math.max(at, next);
+    next = place + apart;
+    return [label, place] as const;
+  });
+}
+
 /** Lines from zero, each with its label at the right, as SVG; labels that would overlap are moved apart. */
 export function lineChart(
   title: string,
@@ -91,15 +112,9 @@ export function lineChart(
   const x = (value: number): string => fixed(left + (value / right) * plot);
   const y = (value: number): number => 10 + (1 - value / top) * (lineHeight - 40);
   const drawn = lines.filter((line) => line.points.length > 0);
-  const ends = drawn
-    .map((line) => ({ line, at: y(line.points.at(-1)!.y) }))
-    .toSorted((a, b) => b.at - a.at);
-  let lowest = lineHeight - 12;
-  const labels = ends.map(({ line, at }) => {
-    const place = Math.min(at, lowest);
-    lowest = place - 14;
-    return `<text x="${left + plot + 8}" y="${fixed(place)}">${escapeHtml(line.label)}</text>`;
-  });
+  const labels = endLabels(drawn.map(({ label, points: own }) => [label, y(own.at(-1)!.y)])).map(
+    ([label, at]) => `<text x="${left + plot + 8}" y="${fixed(at)}">${escapeHtml(label)}</text>`,
+  );
   const paths = drawn.map(({ label, look, points: own }) => {
     const path = own.map((point) => `${x(point.x)} ${fixed(y(point.y))}`).join("L");
     return `<path class="line ${look}" d="M${path}"><title>${escapeHtml(label)}</title></path>`;
