@@ -1,6 +1,13 @@
 import type { BackingReference, SnapshotReference } from "../disk/index.ts";
 import { Disk } from "../disk/index.ts";
-import { concatenate, copy, salvaging, type CopySource } from "../copy/index.ts";
+import {
+  concatenate,
+  copy,
+  salvaging,
+  type CopyOptions,
+  type CopySource,
+  type ShareMode,
+} from "../copy/index.ts";
 import { inPart, inQemuWords, PlatterError } from "../errors.ts";
 import {
   encryptionServices,
@@ -32,6 +39,11 @@ export interface ConvertOptions {
   readonly threads?: number | undefined;
   /** Most bytes of memory for data on its way. Default 128 MiB. */
   readonly memory?: number | undefined;
+  /**
+   * Whether the target's file shares blocks with the source's, as `cp --reflink`: data is not looked at then, so
+   * zeros in it stay data. Not with `compress`, nor with `sparseSize` 0. Default `never`.
+   */
+  readonly share?: ShareMode | undefined;
   /** The target gets this backing image, and only what the source has itself is copied. */
   readonly backing?: BackingReference | undefined;
   /** Runs of zeros of at least this many bytes are not stored; 0 stores everything. */
@@ -255,12 +267,16 @@ function refuseCompressed({ name, image }: Disk, { compress }: ConvertOptions): 
   );
 }
 
-const copyOptions = (options: ConvertOptions, { signal, onProgress }: CommandContext) => ({
+const copyOptions = (
+  options: ConvertOptions,
+  { signal, onProgress }: CommandContext,
+): CopyOptions => ({
   compress: options.compress ?? false,
   level: options.compressionLevel,
   threads: options.threads,
   memory: options.memory,
   sparse: options.sparseSize ?? 4096,
+  share: options.share,
   writethrough: options.writethrough ?? false,
   bytesPerSecond: options.bytesPerSecond,
   signal,
@@ -277,6 +293,8 @@ function checkTarget({
   backing,
   createTarget,
   targetImageOpts,
+  share,
+  sparseSize,
 }: ConvertOptions): Format {
   const format = formatNamed(targetFormat, createTarget === false ? "open" : "create");
   if (createTarget !== false && format.create === undefined) {
@@ -298,6 +316,14 @@ function checkTarget({
       `${target}: compression level ${compressionLevel} says how hard to compress, but nothing is ` +
         `compressed; compress, or leave it out`,
       { file: target, field: "compressionLevel", value: compressionLevel },
+    );
+  }
+  if (share === "always" && (compress === true || sparseSize === 0)) {
+    throw new PlatterError(
+      "E_INVALID_ARGUMENT",
+      `${target}: what is ${compress === true ? "compressed" : "stored in full"} cannot be shared with the ` +
+        `source; leave one of the two out`,
+      { file: target, field: "share", value: share },
     );
   }
   if (backing !== undefined && backing.format === undefined) {

@@ -25,17 +25,9 @@ import {
   writeFull,
   writeFullSync,
 } from "./positional.ts";
+import { shareBlocks } from "./share.ts";
 import { volumeOf } from "./volume.ts";
 import { punchHole, zeroAllocated, zeroDevice } from "./zeroing.ts";
-
-/** What copy_file_range answers when it cannot copy between two files at all. */
-const uncopyable: readonly number[] = [
-  -errno("EXDEV"),
-  -errno("EINVAL"),
-  -errno("EOPNOTSUPP"),
-  -errno("ENOSYS"),
-  -errno("EBADF"),
-];
 
 /** A read of as many bytes takes long enough for others to come in between. */
 const raceBytes = 65_536;
@@ -78,6 +70,12 @@ export class FileStorage implements Storage {
     offset: number,
     length: number,
     options: { readonly unmap: boolean },
+  ) => Promise<boolean>;
+  declare readonly share?: (
+    from: Storage,
+    fromOffset: number,
+    offset: number,
+    length: number,
   ) => Promise<boolean>;
   declare readonly allocate?: (offset: number, length: number) => Promise<void>;
   declare readonly extent?: (offset: number) => StorageExtent | undefined;
@@ -127,6 +125,14 @@ export class FileStorage implements Storage {
     if (libc) {
       this.allocate = (offset, length) =>
         this.#run("allocate", offset, () => this.#allocate(libc, offset, length));
+      this.share = (from, fromOffset, offset, length) =>
+        this.#run("write", offset, async () => {
+          if (!(from instanceof FileStorage)) return false;
+          const source = { fd: from.fd, offset: fromOffset };
+          if (!shareBlocks(libc, source, this.fd, this.name, offset, length)) return false;
+          this.#changed(offset + length);
+          return true;
+        });
     }
   }
 
@@ -237,30 +243,6 @@ export class FileStorage implements Storage {
   advise(offset: number, length: number, advice: keyof typeof Advice): void {
     this.#mustBeOpen("inspect");
     this.#libc?.posixFadvise(this.fd, offset, length, Advice[advice]);
-  }
-
-  /**
-   * Has the system copy bytes from another file without passing them through this program; where
-   * the filesystem can, both files share them afterwards. Returns the bytes copied, which may be
-   * fewer than asked for, or undefined when this pair of files cannot do it. Blocks the thread
-   * meanwhile: ask for limited pieces.
-   */
-  copyRange(
-    from: FileStorage,
-    fromOffset: number,
-    offset: number,
-    length: number,
-  ): number | undefined {
-    this.#mustBeOpen("write");
-    from.#mustBeOpen("read");
-    if (this.#libc === undefined || !this.#writable) return undefined;
-    const copied = this.#libc.copyFileRange(from.fd, fromOffset, this.fd, offset, length);
-    if (copied >= 0) {
-      if (copied > 0) this.#changed(offset + copied);
-      return copied;
-    }
-    if (uncopyable.includes(copied)) return undefined;
-    throw errnoError(copied, "write", this.name, offset);
   }
 
   /** Takes note of what others wrote through the descriptor: the length, and where holes are. */

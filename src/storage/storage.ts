@@ -41,6 +41,12 @@ export interface Storage {
    * the host cannot do it.
    */
   zero?(offset: number, length: number, options: { readonly unmap: boolean }): Promise<boolean>;
+  /**
+   * Has `length` bytes from `offset` on share the blocks that `from` has from `fromOffset` on: a copy that takes
+   * neither time nor space. Resolves to false, having changed nothing, when these two cannot; offsets and
+   * lengths have to be whole blocks.
+   */
+  share?(from: Storage, fromOffset: number, offset: number, length: number): Promise<boolean>;
   /** Reserves space for the range (`fallocate`): unwritten extents that read as zeros. */
   allocate?(offset: number, length: number): Promise<void>;
   /**
