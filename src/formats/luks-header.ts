@@ -21,20 +21,24 @@ const magic = [0x4c, 0x55, 0x4b, 0x53, 0xba, 0xbe];
 const keyAlignment = 4096;
 
 const text = { cipherName: 8, cipherMode: 40, hashSpec: 72, uuid: 168 } as const;
-const fields = new Structure("LUKS header", {
+/** The numbers of the header. */
+export const luksStructure = new Structure("LUKS header", {
   version: { at: 6, type: "u16", means: "version, 1" },
   payload_offset: { at: 104, type: "u32", means: "where the data starts, in sectors" },
   key_bytes: { at: 108, type: "u32", means: "length of the master key" },
   mk_digest_iter: { at: 164, type: "u32", means: "iterations for the master key's digest" },
 });
-const slotFields = new Structure("LUKS key slot", {
+/** The numbers of a key slot. */
+export const luksSlotStructure = new Structure("LUKS key slot", {
   active: { at: 0, type: "u32", means: "whether there is a key" },
   iterations: { at: 4, type: "u32", means: "iterations for the passphrase" },
   key_material_offset: { at: 40, type: "u32", means: "where the key is, in sectors" },
   stripes: { at: 44, type: "u32", means: "how often the key is spread" },
 });
-const slotsAt = 208;
-const slotSize = 48;
+/** Byte of the first key slot. */
+export const slotsAt = 208;
+/** Bytes of a key slot. */
+export const slotSize = 48;
 const digestAt = 112;
 const digestSaltAt = 132;
 
@@ -111,7 +115,7 @@ export function decodeLuksHeader(bytes: Uint8Array, file: string): LuksHeader {
   if (bytes.length < headerBytes || !magic.every((byte, i) => bytes[i] === byte)) {
     throw refuse("Volume is not in LUKS format", "magic", "another");
   }
-  const found = fields.read(bytes);
+  const found = luksStructure.read(bytes);
   if (found.version !== 1) {
     const qemu = `LUKS version ${found.version} is not supported`;
     throw new PlatterError("E_UNSUPPORTED_FEATURE", `${file}: ${qemu}`, {
@@ -135,7 +139,7 @@ export function decodeLuksHeader(bytes: Uint8Array, file: string): LuksHeader {
   const slots: KeySlot[] = [];
   for (let i = 0; i < slotCount; i++) {
     const at = slotsAt + i * slotSize;
-    const slot = slotFields.read(bytes, at);
+    const slot = luksSlotStructure.read(bytes, at);
     if (slot.active !== slotActive && slot.active !== slotDisabled) {
       throw refuse(`Keyslot ${i} state (active/disable) is corrupted`, `slot ${i}`, slot.active);
     }
@@ -209,7 +213,7 @@ export function encodeLuksHeader(header: LuksHeader): Uint8Array {
   const bytes = new Uint8Array(headerBytes);
   const { spec, slots } = header;
   bytes.set(magic);
-  fields.write(
+  luksStructure.write(
     {
       version: 1,
       payload_offset: header.payloadOffset / luksSector,
@@ -228,7 +232,7 @@ export function encodeLuksHeader(header: LuksHeader): Uint8Array {
   bytes.set(header.digestSalt, digestSaltAt);
   slots.forEach((slot, i) => {
     const at = slotsAt + i * slotSize;
-    slotFields.write(
+    luksSlotStructure.write(
       {
         active: slot.isActive ? slotActive : slotDisabled,
         iterations: slot.iterations,
