@@ -230,7 +230,8 @@ export class Checker {
       onProgress?.({ done: index * geometry.l2Span, total: l1.length * geometry.l2Span });
     }
     const offset = l1.l2Offset(index);
-    if (offset === 0) return;
+    // With other bits set, QEMU takes the header for a table.
+    if (offset === 0 && l1.raw(index) === 0n) return;
     const guest = { start: index * geometry.l2Span, end: (index + 1) * geometry.l2Span };
     const place = l1.offset + index * entrySize;
     if (l1.reservedBits(index)) {
@@ -271,7 +272,8 @@ export class Checker {
   /** Whether a table can be there; one that is somewhere else is not repaired. */
   private isInPlace(offset: HostOffset): boolean {
     const { geometry, storage } = this.metadata;
-    return offset % geometry.clusterSize === 0 && offset + geometry.clusterSize <= storage.size;
+    const isAligned = offset !== 0 && offset % geometry.clusterSize === 0;
+    return isAligned && offset + geometry.clusterSize <= storage.size;
   }
 
   private async countL2Table(table: Table, tableStart: number, isActive: boolean): Promise<void> {
