@@ -103,7 +103,10 @@ export async function readBitmapDirectory(
         value: extra_data_size,
       });
     }
-    const name = bytes.slice(at + directoryStructure.size, at + directoryStructure.size + name_size);
+    const name = bytes.slice(
+      at + directoryStructure.size,
+      at + directoryStructure.size + name_size,
+    );
     const zero = name.indexOf(0);
     const entry: DirectoryEntry = {
       name: zero < 0 ? name : name.subarray(0, zero),
