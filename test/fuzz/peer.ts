@@ -53,6 +53,8 @@ export async function compareWithPeer(
     for (const [name, bytes] of base.others) writeFileSync(join(directory, name), bytes);
     const how = base.secretOption === undefined ? ["-f", base.format] : [];
     const words = [...how, nameOf(base)];
+    // A piece of a sector at the end is not part of our disk: docs/deviations.md.
+    if (base.format === "luks" && image.length % 512 !== 0) return { findings, done };
     if (base.format === "qcow2") {
       const { code } = await qemuImg(["check", ...words], directory);
       if (code === 2) {
@@ -133,13 +135,15 @@ async function compareContents(
     if (at !== undefined) found(`byte ${at}`);
   } catch (error) {
     if (!(error instanceof PlatterError)) throw error;
-    if (missing.has(error.code)) done.push("missing");
+    if (missing.has(error.code) || stricter.test(error.message)) done.push("missing");
     else found(`${error.code} ${generalized(error.message)}`);
   }
 }
 
 /** Parts of the file that are missing are an error, not zeros: docs/deviations.md. */
 const missing = new Set(["E_TRUNCATED", "E_LIMIT"]);
+/** What else is refused on purpose, and is in docs/deviations.md. */
+const stricter = /L1 table offset invalid \(l1_table_offset is 0\)/;
 
 async function sizeOf(words: readonly string[], directory: string): Promise<number | undefined> {
   const { code, stdout } = await qemuImg(["info", "--output=json", ...words], directory);
@@ -197,6 +201,8 @@ async function compareMaps(
     if (error instanceof PlatterError) return;
     throw error;
   }
+  // The command shows an empty disk as one entry, and the library as none.
+  if (theirs.length === 1 && theirs[0]!["length"] === 0 && ours.length === 0) return;
   done.push("map");
   const line = (entry: Record<string, unknown> | undefined): string =>
     ["start", "length", "data", "zero", "depth", "offset"]
