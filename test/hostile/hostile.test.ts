@@ -5,7 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { create, open } from "../../src/index.ts";
-import { canary, hostileImages } from "./images.ts";
+import { hostileImages } from "./all.ts";
+import { canary } from "./images.ts";
+import { luksPassword } from "./luks.ts";
 
 interface Line {
   readonly file?: string;
@@ -32,8 +34,16 @@ describe.skipIf(!hasStrace)(`${hostileImages.length} hostile images`, () => {
       await using disk = await open(sound, { writable: true });
       await disk.write(0, new Uint8Array(65_536).fill(7));
     }
-    const bytes = readFileSync(sound);
-    for (const { name, make } of hostileImages) writeFileSync(join(images, name), make(bytes));
+    const luks = join(directory, "luks");
+    const formatOptions = { "key-secret": "s", "iter-time": 10, "cipher-alg": "aes-128" };
+    const secrets = async (): Promise<Uint8Array> => new TextEncoder().encode(luksPassword);
+    await create({ name: luks, format: "luks", size: 2 ** 16, formatOptions }, { secrets });
+    const soundOnes = { qcow2: readFileSync(sound), luks: readFileSync(luks) };
+    writeFileSync(join(images, "sound"), soundOnes.qcow2);
+    writeFileSync(join(images, "luks-sound"), soundOnes.luks);
+    for (const { name, from = "qcow2", make } of hostileImages) {
+      writeFileSync(join(images, name), make(soundOnes[from]));
+    }
     const log = join(directory, "strace");
     const words = ["-f", "-e", "trace=open,openat,openat2,connect,socket", "-o", log];
     const program = [process.execPath, join(import.meta.dirname, "run.ts"), images];
@@ -47,9 +57,19 @@ describe.skipIf(!hasStrace)(`${hostileImages.length} hostile images`, () => {
   }, 250_000);
 
   it("are at least 150, each with a name of its own, and all were run", () => {
-    expect(hostileImages.length).toBeGreaterThanOrEqual(150);
+    expect(hostileImages.length).toBeGreaterThanOrEqual(300);
     expect(new Set(hostileImages.map(({ name }) => name)).size).toBe(hostileImages.length);
-    expect(lines).toHaveLength(hostileImages.length * 6 + 1);
+    expect(lines).toHaveLength((hostileImages.length + 2) * 6 + 1);
+  });
+
+  it("are made of images that are in order", () => {
+    const sound = lines.filter(({ file }) => file === "sound" || file === "luks-sound");
+    const failed = sound.filter(({ error }) => error !== undefined);
+    expect(sound).toHaveLength(12);
+    // LUKS has no tables to check.
+    expect(failed.map(({ command, error }) => `${command} ${error?.code}`)).toEqual([
+      "check E_UNSUPPORTED",
+    ]);
   });
 
   it("end in a result or a PlatterError of one line", () => {

@@ -11,21 +11,32 @@ export interface HostileImage {
   readonly name: string;
   readonly field: string;
   readonly like?: string;
+  /** What it is made of; default a qcow2 image. */
+  readonly from?: "luks";
   readonly make: (sound: Uint8Array) => Uint8Array;
 }
 
 const KiB = 1024;
 /** Where the sound image, with clusters of 64 KiB and one data cluster, has its tables. */
-const places = { refcountTable: 64 * KiB, refcountBlock: 128 * KiB, l1: 192 * KiB } as const;
-const l2 = 256 * KiB;
-const data = 320 * KiB;
+export const places = { refcountTable: 64 * KiB, refcountBlock: 128 * KiB, l1: 192 * KiB } as const;
+/** Its L2 table. */
+export const l2 = 256 * KiB;
+/** Its data cluster. */
+export const data = 320 * KiB;
 const end = 512 * KiB;
 
-type Poke = readonly [at: number, width: 1 | 2 | 4 | 8, value: bigint];
+/** A number of so many bytes at a place. */
+export type Poke = readonly [at: number, width: 1 | 2 | 4 | 8, value: bigint];
 
-function poke(sound: Uint8Array, pokes: readonly Poke[]): Uint8Array {
+/** The sound image, made longer, with other numbers. */
+export function poke(sound: Uint8Array, pokes: readonly Poke[]): Uint8Array {
   const bytes = new Uint8Array(end);
   bytes.set(sound);
+  return poked(bytes, pokes);
+}
+
+/** Changes numbers of an image. */
+export function poked(bytes: Uint8Array, pokes: readonly Poke[]): Uint8Array {
   const view = new DataView(bytes.buffer);
   for (const [at, width, value] of pokes) {
     if (width === 1) view.setUint8(at, Number(value));
@@ -36,7 +47,8 @@ function poke(sound: Uint8Array, pokes: readonly Poke[]): Uint8Array {
   return bytes;
 }
 
-const text = (bytes: Uint8Array, at: number, value: string): Uint8Array => {
+/** Writes a text into an image. */
+export const text = (bytes: Uint8Array, at: number, value: string): Uint8Array => {
   bytes.set(new TextEncoder().encode(value), at);
   return bytes;
 };
@@ -239,8 +251,8 @@ const cuts: HostileImage[] = [
   make: (sound) => sound.slice(0, length),
 }));
 
-/** All of them. */
-export const hostileImages: readonly HostileImage[] = [
+/** Those of this file. */
+export const pokedImages: readonly HostileImage[] = [
   ...headers,
   ...entries,
   ...refcounts,
