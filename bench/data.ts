@@ -1,18 +1,16 @@
 /** The images that are converted, checked and read. Made once and kept. */
 import { spawnSync } from "node:child_process";
 import {
-  copyFileSync,
+  closeSync,
   existsSync,
-  linkSync,
-  lstatSync,
   mkdirSync,
-  readdirSync,
+  openSync,
   renameSync,
-  rmSync,
   truncateSync,
-  writeFileSync,
+  writeSync,
 } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
+import { makeUsrDisk } from "../tools/usr-disk.ts";
 
 const MiB = 2 ** 20;
 
@@ -33,58 +31,30 @@ export const scales: Readonly<Record<Scale["name"], Scale>> = {
   small: { name: "small", disk: 512 * MiB, files: 0.15e9, metadata: "64G", requests: "256M" },
 };
 
-function run(program: string, words: readonly string[], cwd: string, input?: string): void {
-  const { status, stdout, stderr } = spawnSync(program, words, { cwd, encoding: "utf8", input });
+function run(program: string, words: readonly string[], cwd: string): void {
+  const { status, stdout, stderr } = spawnSync(program, words, { cwd, encoding: "utf8" });
   if (status !== 0) throw new Error(`${program} ${words.join(" ")}: ${stderr}${stdout}`);
 }
 
-/** Regular files below `root`, in the order of their names. */
-function* filesBelow(root: string): Generator<string> {
-  for (const name of readdirSync(root).toSorted()) {
-    const file = join(root, name);
-    const stats = lstatSync(file);
-    if (stats.isDirectory()) yield* filesBelow(file);
-    else if (stats.isFile() && stats.size < 64 * MiB) yield file;
-  }
-}
-
-function collect(tree: string, wanted: number): void {
-  let total = 0;
-  for (const file of filesBelow("/usr")) {
-    const copy = join(tree, file);
-    mkdirSync(dirname(copy), { recursive: true });
-    try {
-      linkSync(file, copy);
-    } catch {
-      copyFileSync(file, copy);
-    }
-    total += lstatSync(file).size;
-    if (total >= wanted) return;
-  }
-}
-
-/** A disk with a partition table and an ext4 filesystem full of what is in /usr. */
-function makeDisk(file: string, cwd: string, { disk, files }: Scale): void {
-  const tree = join(cwd, "tree");
-  collect(tree, files);
-  writeFileSync(file, "");
-  truncateSync(file, disk);
-  const blocks = (disk - 2 * MiB) / 4096;
-  const place = ["-E", `offset=${MiB}`, "-b", "4096", file, String(blocks)];
-  run("mke2fs", ["-q", "-t", "ext4", "-d", tree, ...place], cwd);
-  run("sfdisk", ["-q", file], cwd, `label: gpt\nstart=${MiB / 512}, size=${blocks * 8}, type=L\n`);
-  rmSync(tree, { recursive: true });
-}
-
 /** Pieces of bytes that do not compress, with holes between them. */
-function makeMix(file: string, cwd: string, { disk }: Scale): void {
-  const commands: string[] = [];
-  for (let at = 0, i = 1; at < disk / 4; at += 192 * 1024 + (i % 7) * 20_480, i++) {
-    commands.push("-c", `write -q -P ${1 + (i % 255)} ${at} ${4096 * (1 + (i % 24))}`);
+function makeMix(file: string, { disk }: Scale): void {
+  const size = disk / 4;
+  const noise = new Uint8Array(128 * 1024);
+  let state = 1;
+  const handle = openSync(file, "w");
+  try {
+    for (let at = 0, i = 1; at < size; at += 192 * 1024 + (i % 7) * 20_480, i++) {
+      const piece = noise.subarray(0, 4096 * (1 + (i % 24)));
+      for (let j = 0; j < piece.length; j++) {
+        state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+        piece[j] = state >>> 24;
+      }
+      writeSync(handle, piece, 0, piece.length, at);
+    }
+  } finally {
+    closeSync(handle);
   }
-  writeFileSync(file, "");
-  truncateSync(file, disk / 4 + 8 * MiB);
-  run("qemu-io", ["-f", "raw", ...commands, file], cwd);
+  truncateSync(file, size + 8 * MiB);
 }
 
 /** Makes what is not there yet in `directory`. */
@@ -92,8 +62,8 @@ export function makeData(directory: string, scale: Scale, say: (what: string) =>
   mkdirSync(directory, { recursive: true });
   const convert = (...words: string[]) => ["qemu-img", "convert", "-W", "-O", "qcow2", ...words];
   const make: ReadonlyArray<readonly [name: string, how: string[] | ((file: string) => void)]> = [
-    ["disk.raw", (file) => makeDisk(file, directory, scale)],
-    ["mix.raw", (file) => makeMix(file, directory, scale)],
+    ["disk.raw", (file) => void makeUsrDisk(file, scale.disk, scale.files)],
+    ["random.raw", (file) => makeMix(file, scale)],
     ["plain.qcow2", convert("disk.raw")],
     ["zlib.qcow2", convert("-c", "disk.raw")],
     ["zstd.qcow2", convert("-c", "-o", "compression_type=zstd", "disk.raw")],

@@ -14,10 +14,21 @@ export interface Outcome {
   readonly plain: Ratio & { readonly seconds: number };
   /** Seconds of the program that does no more than the kernel has to. */
   readonly limit?: number;
+  /**
+   * Processor time in seconds, of all threads of the whole process. Other people's work hardly
+   * changes it.
+   */
+  readonly processor: { readonly ours: number; readonly theirs: number };
   /** Peak memory in bytes. */
   readonly memory: { readonly ours: number; readonly theirs: number };
   /** Bytes of the image that was made. */
   readonly size?: { readonly ours: number; readonly theirs: number };
+}
+
+/** A cell that came to nothing: a command that failed, or a result that is not right. */
+export interface Failure {
+  readonly name: string;
+  readonly reason: string;
 }
 
 /** On what the cells ran. */
@@ -26,6 +37,11 @@ export interface Machine {
   readonly filesystem: string;
   readonly processor: string;
   readonly processors: number;
+  /** Bytes of memory. */
+  readonly memory: number;
+  /** Processes that wanted to run in the last minute: more than ours means that others were at work. */
+  readonly load: number;
+  readonly platter: string;
   readonly node: string;
   readonly qemu: string;
   readonly rounds: number;
@@ -36,8 +52,11 @@ export interface Machine {
 const two = (value: number): string => value.toFixed(2);
 const mega = (bytes: number): string => `${Math.round(bytes / 2 ** 20)} MB`;
 
-/** A table for terminals and Markdown. */
-export function table(outcomes: readonly Outcome[]): string {
+/** No conversion may take more memory, in bytes. */
+const memoryLimit = 256 * 2 ** 20;
+
+/** A table for terminals and Markdown. What falls short has an exclamation mark. */
+export function table(outcomes: readonly Outcome[], failures: readonly Failure[] = []): string {
   const head = [
     "cell",
     "ours",
@@ -47,10 +66,11 @@ export function table(outcomes: readonly Outcome[]): string {
     "wanted",
     "as called",
     "cp",
+    "processor",
     "memory",
   ];
   const rows = outcomes.map((outcome) => {
-    const { best, plain, limit, memory } = outcome;
+    const { best, plain, limit, memory, processor } = outcome;
     return [
       outcome.name,
       `${two(outcome.seconds)} s`,
@@ -60,14 +80,16 @@ export function table(outcomes: readonly Outcome[]): string {
       two(outcome.atLeast),
       two(plain.median),
       limit === undefined ? "" : `${two(limit)} s`,
-      `${mega(memory.ours)}, ${mega(memory.theirs)}`,
+      `${two(processor.ours)}, ${two(processor.theirs)} s`,
+      `${mega(memory.ours)}${memory.ours > memoryLimit ? " !" : ""}, ${mega(memory.theirs)}`,
     ];
   });
   const widths = head.map((_, i) => Math.max(...[head, ...rows].map((row) => row[i]!.length)));
   const line = (row: readonly string[]): string =>
     `| ${row.map((text, i) => (i === 0 ? text.padEnd(widths[i]!) : text.padStart(widths[i]!))).join(" | ")} |`;
   const rule = `| ${widths.map((width, i) => (i === 0 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`)).join(" | ")} |`;
-  return [line(head), rule, ...rows.map(line)].join("\n");
+  const failed = failures.map(({ name, reason }) => `${name} FAILED: ${reason}`);
+  return [line(head), rule, ...rows.map(line), ...failed].join("\n");
 }
 
 const row = { height: 26, label: 150, width: 560, top: 34 } as const;

@@ -17,8 +17,8 @@ async function worker(): Promise<void> {
   while (next < total) {
     next++;
     const at = offset;
-    offset += Number(stride);
-    if (offset + size > disk.size) offset = 0;
+    // Around the end of the disk and on, as qemu-img does: the next time round meets other blocks.
+    offset = (offset + Number(stride)) % disk.size;
     if (kind === "write") await disk.write(at, bytes);
     else await disk.read(at, bytes);
   }

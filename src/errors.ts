@@ -98,15 +98,10 @@ export async function inQemuWords<T>(prefix: string, task: () => Promise<T>): Pr
   try {
     return await task();
   } catch (error) {
-    throw asQemuSays(prefix, error);
+    if (!(error instanceof PlatterError) || error.code === "E_ABORTED") throw error;
+    const qemu = prefix + (error.details.qemu ?? error.message);
+    throw new PlatterError(error.code, error.message, { ...error.details, qemu });
   }
-}
-
-/** The error with what QEMU says in front of its words for it; see {@link inQemuWords}. */
-export function asQemuSays(prefix: string, error: unknown): unknown {
-  if (!(error instanceof PlatterError) || error.code === "E_ABORTED") return error;
-  const qemu = prefix + (error.details.qemu ?? error.message);
-  return new PlatterError(error.code, error.message, { ...error.details, qemu });
 }
 
 /** The error, which also says that `file`, which was there before, may have been written in part. */

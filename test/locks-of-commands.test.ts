@@ -6,10 +6,8 @@
 import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { main } from "../src/cli/main.ts";
-import { services } from "../src/cli/services.ts";
 import { systemLibc } from "../src/host/index.ts";
-import { FakeEnvironment, type Outcome, peer } from "./cli/harness.ts";
+import { type Outcome, peer, runOurs } from "./cli/harness.ts";
 import { havePrograms, requireInCi, startDaemon, temporaryDirectory } from "./host-peer.ts";
 
 const programs = ["qemu-img", "qemu-storage-daemon"] as const;
@@ -146,18 +144,6 @@ afterAll(() => {
   process.stdout.write(`locks: ${compared} command lines on held files, ${refused} refused\n`);
 });
 
-async function runOurs(words: readonly string[], cwd: string): Promise<Outcome> {
-  const environment = new FakeEnvironment();
-  const home = process.cwd();
-  process.chdir(cwd);
-  try {
-    const code = await main(["node", "/somewhere/qemu-img", ...words], environment, services);
-    return { stdout: environment.stdout.text, stderr: environment.stderr.text, code };
-  } finally {
-    process.chdir(home);
-  }
-}
-
 /** What differs from run to run: sizes on the host, dates, and how long something took. */
 const masked = ({ stdout, stderr, code }: Outcome) => ({
   stdout: stdout
@@ -191,7 +177,7 @@ describe.skipIf(!able).each(Object.entries(holds))("while a daemon has %s", (tit
       for (const line of lines) {
         const words = line.split(" ").map((word) => (word === "''" ? "" : word));
         const theirs = masked(peer(words, sides[0]));
-        const ours = masked(await runOurs(words, sides[1]));
+        const ours = masked(await runOurs(words, { cwd: sides[1] }));
         compared++;
         const locked = theirs.stderr.includes(" lock");
         if (locked) refused++;

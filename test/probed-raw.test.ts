@@ -41,7 +41,10 @@ describe("a raw image whose format was guessed", () => {
   it("can be given it by who says that it is raw", async () => {
     const storage = new MemoryStorage({ size: 4096 });
     await using disk = await open(storage, { writable: true, format: "raw" });
-    for (const [, text, at = 0] of headers) await disk.write(at, bytesOf(text));
+    for (const [, text, at = 0] of headers) {
+      await disk.write(at, bytesOf(text));
+      expect(storage.slice(at, at + text.length)).toEqual(bytesOf(text));
+    }
   });
 
   it("cannot be given it in pieces, at once or with zeros", async () => {

@@ -2,79 +2,30 @@
  * A real disk goes through every kind of image and comes back as it was: a partition table, and in
  * its partition an ext4 filesystem with at least 500 MB of this machine's /usr.
  */
-import {
-  copyFileSync,
-  linkSync,
-  lstatSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  rmSync,
-  statSync,
-  truncateSync,
-  writeFileSync,
-} from "node:fs";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
 import { check, compare, convert } from "../src/index.ts";
+import { makeUsrDisk, partitionStart } from "../tools/usr-disk.ts";
 import { describePeer } from "./peers.ts";
 
 const MiB = 2 ** 20;
 /** File contents on the filesystem. */
 const wanted = 510e6;
 const diskSize = 1024 * MiB;
-const partitionStart = MiB;
 
 const directory = mkdtempSync(join(tmpdir(), "platter-disk-"));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 const path = (name: string): string => join(directory, name);
 
-/** Regular files below `root`, in the order of their names. */
-function* files(root: string): Generator<string> {
-  for (const name of readdirSync(root).toSorted()) {
-    const file = join(root, name);
-    const stats = lstatSync(file);
-    if (stats.isDirectory()) yield* files(file);
-    else if (stats.isFile()) yield file;
-  }
-}
-
-/** A tree with enough of /usr in it; returns how many bytes that is. */
-function collect(tree: string): number {
-  let total = 0;
-  for (const file of files("/usr")) {
-    const { size } = lstatSync(file);
-    // One huge file would be all there is.
-    if (size > 64 * MiB) continue;
-    const copy = join(tree, file);
-    mkdirSync(dirname(copy), { recursive: true });
-    try {
-      linkSync(file, copy);
-    } catch {
-      copyFileSync(file, copy);
-    }
-    total += size;
-    if (total >= wanted) break;
-  }
-  return total;
-}
-
 describePeer(
   ["qemu-img@7.2", "mke2fs", "sfdisk", "e2fsck"],
   "a real disk",
-  (qemuImg, mke2fs, sfdisk, e2fsck) => {
+  (qemuImg, _mke2fs, sfdisk, e2fsck) => {
     it("raw → qcow2 → qcow2 with zlib → qcow2 with zstd → raw", async () => {
-      expect(collect(path("tree"))).toBeGreaterThan(500e6);
       const disk = path("disk.raw");
-      writeFileSync(disk, "");
-      truncateSync(disk, diskSize);
-      const blocks = (diskSize - 2 * partitionStart) / 4096;
-      const place = ["-E", `offset=${partitionStart}`, "-b", "4096", disk, String(blocks)];
-      await mke2fs.run(["-q", "-t", "ext4", "-d", path("tree"), ...place], { timeout: 300_000 });
-      const table = `label: gpt\nstart=${partitionStart / 512}, size=${blocks * 8}, type=L\n`;
-      await sfdisk.run(["-q", disk], { input: table });
-      rmSync(path("tree"), { recursive: true });
+      expect(makeUsrDisk(disk, diskSize, wanted)).toBeGreaterThan(500e6);
 
       const steps = [
         { target: "plain.qcow2", format: "qcow2" },

@@ -1,4 +1,5 @@
 /** Conversions on several threads: the same bytes for any number, and nothing left when they end badly. */
+import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
   existsSync,
@@ -11,9 +12,9 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Worker } from "node:worker_threads";
-import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
 import { convert } from "../src/index.ts";
+import { watchThreads } from "../src/host/watch-threads.test-kit.ts";
 import { describePeer } from "./peers.ts";
 
 const MiB = 2 ** 20;
@@ -43,21 +44,7 @@ const digest = (file: string): string =>
     .update(readFileSync(path(file)))
     .digest("hex");
 
-/** The threads that are started while a test runs, and those of them that have ended. */
-const threads: Worker[] = [];
-const ended = new Set<Worker>();
-const watch = (worker: Worker): void => {
-  threads.push(worker);
-  worker.once("exit", () => ended.add(worker));
-};
-beforeEach(() => {
-  threads.length = 0;
-  ended.clear();
-  process.on("worker", watch);
-});
-afterEach(() => {
-  process.off("worker", watch);
-});
+const { started: threads, ended } = watchThreads();
 
 describePeer("qemu-img@7.2", "the same bytes for any number of threads", (qemuImg) => {
   const kinds = [
@@ -105,6 +92,22 @@ describePeer("qemu-img@7.2", "the same bytes for any number of threads", (qemuIm
       threads: 3,
     });
     expect(digest("back.raw")).toBe(digest("source.raw"));
+  });
+
+  it("the program as it is built finds its threads", async () => {
+    const program = new URL("../bin/platter.js", import.meta.url).pathname;
+    const convertWith = (threadCount: string): string => {
+      const words = ["convert", "-q", "-c", "-O", "qcow2", "--threads", threadCount];
+      const target = `built${threadCount}.qcow2`;
+      const { status, stderr } = spawnSync(
+        process.execPath,
+        [program, ...words, path("source.raw"), path(target)],
+        { encoding: "utf8" },
+      );
+      expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+      return digest(target);
+    };
+    expect(convertWith("3")).toBe(convertWith("1"));
   });
 
   it("a level of compression, by name", async () => {

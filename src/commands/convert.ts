@@ -273,6 +273,7 @@ function checkTarget({
   target,
   targetFormat,
   compress,
+  compressionLevel,
   backing,
   createTarget,
   targetImageOpts,
@@ -289,6 +290,14 @@ function checkTarget({
       "E_UNSUPPORTED",
       `${target}: a ${format.name} image cannot be compressed; use -O qcow2`,
       { file: target, qemu: "Compression not supported for this file format" },
+    );
+  }
+  if (compress !== true && compressionLevel !== undefined) {
+    throw new PlatterError(
+      "E_INVALID_ARGUMENT",
+      `${target}: compression level ${compressionLevel} says how hard to compress, but nothing is ` +
+        `compressed; compress, or leave it out`,
+      { file: target, field: "compressionLevel", value: compressionLevel },
     );
   }
   if (backing !== undefined && backing.format === undefined) {

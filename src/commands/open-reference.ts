@@ -1,5 +1,6 @@
 import type { BackingReference, Disk, FileReference, SnapshotReference } from "../disk/index.ts";
 import { PlatterError } from "../errors.ts";
+import { formatNamed } from "../formats/index.ts";
 import type { LockMode, Storage } from "../storage/index.ts";
 import type { CommandContext } from "./context.ts";
 
@@ -36,6 +37,8 @@ export async function openReference(
   refuseUntrusted(reference, image, context);
   if (reference.kind === "data-file")
     return openDataFile(reference.name, image.name, mode, context);
+  // A file in a format that nobody knows is not opened.
+  if (reference.format !== undefined) formatNamed(reference.format, "open");
   const below = { ...mode, writable: false, snapshot: undefined, repair: undefined };
   if (reference.name.startsWith("json:")) {
     const [{ parseNodeJson }, { openNodes }] = await Promise.all([

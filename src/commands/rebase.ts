@@ -41,6 +41,7 @@ export async function rebase(
 ): Promise<RebaseResult> {
   const { name, format, imageOpts, backing, unsafe = false, direct, sync = true } = options;
   const { compress = false } = options;
+  if (unsafe && compress) throw nothingToCompress(name);
   const opening = { name, format, imageOpts, direct, writable: true, barriers: sync };
   const disk = await openImage({ ...opening, alone: unsafe }, context);
   let behind: Disk | undefined;
@@ -62,6 +63,14 @@ export async function rebase(
   const filename = disk.name;
   await disk.close();
   return { filename, backing, copied };
+}
+
+function nothingToCompress(file: string): PlatterError {
+  return new PlatterError(
+    "E_INVALID_ARGUMENT",
+    `${file}: -c is about data that is copied into the image, and with -u none is; leave one of them out`,
+    { file, field: "compress", qemu: "Cannot use -c and -u together" },
+  );
 }
 
 function checkFormat(format: string | undefined): void {
@@ -148,14 +157,12 @@ class Keeper {
     const { disk, behind, buffers } = this;
     const old = disk.backing;
     for (let at = start; at < end;) {
-      // A piece lies inside of each backing disk, or behind its end.
-      let stop = Math.min(end, at + step);
-      for (const size of [old?.size ?? 0, behind?.size ?? 0]) {
-        if (at < size) stop = Math.min(stop, size);
-      }
+      // A piece lies inside of the old backing disk, or behind its end.
+      const oldEnd = old?.size ?? 0;
+      const stop = Math.min(end, at + step, at < oldEnd ? oldEnd : Infinity);
       const before = await readOr0(old, at, buffers[0].subarray(0, stop - at));
       const after = await readOr0(behind, at, buffers[1].subarray(0, stop - at));
-      const isZeroes = at >= (old?.size ?? 0);
+      const isZeroes = at >= oldEnd;
       for (const [from, to] of differences(before, after)) {
         if (isZeroes) await disk.writeZeroes(at + from, to - from, { unmap: false });
         else await disk.write(at + from, before.subarray(from, to));
@@ -174,7 +181,7 @@ class Keeper {
       const stop = Math.min(end, at + clusterSize);
       const before = buffers[0].subarray(0, stop - at);
       await disk.read(at, before);
-      const after = await readPartly(behind, at, buffers[1].subarray(0, stop - at));
+      const after = await readOr0(behind, at, buffers[1].subarray(0, stop - at));
       if (!differences(before, after).next().done) {
         if (isZero(before)) await disk.writeZeroes(at, stop - at, { unmap: false });
         else await disk.writeCompressed(at, before);
@@ -184,18 +191,6 @@ class Keeper {
       this.onPiece(at);
     }
   }
-}
-
-/** What a disk has there, which may end inside; zeros behind its end. */
-async function readPartly(
-  disk: Disk | undefined,
-  at: number,
-  into: Uint8Array,
-): Promise<Uint8Array> {
-  const inside = Math.max(0, Math.min(into.length, (disk?.size ?? 0) - at));
-  into.fill(0, inside);
-  if (inside > 0) await disk?.read(at, into.subarray(0, inside));
-  return into;
 }
 
 /** The ranges that come from behind the image, but not from a layer that stays behind it. */
@@ -225,10 +220,11 @@ function depthOf(behind: Disk | undefined, disk: Disk): number {
   return Infinity;
 }
 
-/** What a disk has there; zeros behind its end. */
+/** What a disk has there; zeros behind its end, which may lie inside. */
 async function readOr0(disk: Disk | undefined, at: number, into: Uint8Array): Promise<Uint8Array> {
-  if (disk === undefined || at >= disk.size) into.fill(0);
-  else await disk.read(at, into);
+  const inside = Math.max(0, Math.min(into.length, (disk?.size ?? 0) - at));
+  into.fill(0, inside);
+  if (inside > 0) await disk?.read(at, into.subarray(0, inside));
   return into;
 }
 

@@ -95,8 +95,6 @@ export class Mover {
   }
 
   private async writeThrough(): Promise<void> {
-    if (this.options.writethrough !== true) return;
-    await this.window.settle();
-    await this.target.flush();
+    if (this.options.writethrough === true) await this.window.flush();
   }
 }

@@ -1,6 +1,6 @@
 import { alignDown, alignUp } from "../bytes/index.ts";
 import type { Disk, PendingWrite } from "../disk/index.ts";
-import { asQemuSays } from "../errors.ts";
+import { inQemuWords } from "../errors.ts";
 
 /** Writes that belong together, and what to do when they are done. */
 interface Group {
@@ -20,9 +20,8 @@ export class WriteWindow {
   private readonly depth: number;
   private readonly groups: Group[] = [];
   private current: PendingWrite[] = [];
+  /** What QEMU says in front of its words for an error of the group that is being begun. */
   private words = "";
-  /** Errors that have QEMU's words in front already. */
-  private readonly told = new Set<unknown>();
   /** End of the clusters that writes under way own. */
   private owned = 0;
 
@@ -36,7 +35,9 @@ export class WriteWindow {
   async write(at: number, from: Uint8Array): Promise<void> {
     for (let done = 0; done < from.length;) {
       await this.passClusterOf(at + done);
-      const { end, pending } = await this.disk.beginWrite(at + done, from.subarray(done));
+      const { end, pending } = await inQemuWords(this.words, () =>
+        this.disk.beginWrite(at + done, from.subarray(done)),
+      );
       this.current.push(pending);
       this.own(end);
       done = end - at;
@@ -50,14 +51,15 @@ export class WriteWindow {
     packed: Uint8Array,
   ): Promise<void> {
     await this.passClusterOf(at[0]!);
-    this.current.push(await this.disk.beginPacked(at, lengths, packed));
+    const begin = () => this.disk.beginPacked(at, lengths, packed);
+    this.current.push(await inQemuWords(this.words, begin));
     this.own(at.at(-1)! + 1);
   }
 
   /** Makes a range read as zeros. */
   async writeZeroes(at: number, length: number): Promise<void> {
     await this.passClusterOf(at);
-    await this.disk.writeZeroes(at, length);
+    await inQemuWords(this.words, () => this.disk.writeZeroes(at, length));
   }
 
   /**
@@ -66,7 +68,7 @@ export class WriteWindow {
    */
   async group(words: string, task: () => Promise<void>, whenDone: () => void): Promise<void> {
     this.words = words;
-    await this.inWords(words, task);
+    await task();
     this.groups.push({ writes: this.current, words, whenDone });
     this.current = [];
     while (this.groups.length > this.depth) await this.finishOldest();
@@ -77,8 +79,14 @@ export class WriteWindow {
     while (this.groups.length > 0) await this.finishOldest();
     const { current } = this;
     this.current = [];
-    await this.finish(current, this.words);
+    await finish(current, this.words);
     this.owned = 0;
+  }
+
+  /** Waits for all that has been begun, and until it is on stable storage. */
+  async flush(): Promise<void> {
+    await this.settle();
+    await inQemuWords(this.words, () => this.disk.flush());
   }
 
   /** Takes back what has been begun and is not visible yet. */
@@ -91,7 +99,7 @@ export class WriteWindow {
 
   private async finishOldest(): Promise<void> {
     const { writes, words, whenDone } = this.groups.shift()!;
-    await this.finish(writes, words);
+    await finish(writes, words);
     whenDone();
   }
 
@@ -103,28 +111,16 @@ export class WriteWindow {
   private own(end: number): void {
     this.owned = alignUp(end, this.disk.image.clusterSize);
   }
+}
 
-  /** Finishes the writes in order; after one that fails, the others are given up. */
-  private async finish(writes: readonly PendingWrite[], words: string): Promise<void> {
-    for (const [i, write] of writes.entries()) {
-      try {
-        await this.inWords(words, () => write.finish());
-      } catch (error) {
-        for (const other of writes.slice(i + 1)) await other.giveUp();
-        throw error;
-      }
-    }
-  }
-
-  /** Puts the words before those of an error, unless it has got some here already. */
-  private async inWords(words: string, task: () => Promise<void>): Promise<void> {
+/** Finishes the writes in order; after one that fails, the others are given up. */
+async function finish(writes: readonly PendingWrite[], words: string): Promise<void> {
+  for (const [i, write] of writes.entries()) {
     try {
-      await task();
+      await inQemuWords(words, () => write.finish());
     } catch (error) {
-      if (this.told.has(error)) throw error;
-      const told = asQemuSays(words, error);
-      this.told.add(told);
-      throw told;
+      for (const other of writes.slice(i + 1)) await other.giveUp();
+      throw error;
     }
   }
 }

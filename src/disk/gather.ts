@@ -15,9 +15,6 @@ export interface GuestRange {
   readonly end: number;
 }
 
-/** Packed clusters that are at most so many bytes apart are read together. */
-const nearby = 64 * 1024;
-
 /** Reads under way at the same time for one piece of work. */
 const readsAtOnce = 16;
 
@@ -172,7 +169,8 @@ function packedRuns(
   for (const { host, length } of pieces) {
     const end = host + disk.data.packedInside(host, length);
     const last = runs.at(-1);
-    if (last === undefined || host > last.host + last.length + nearby) {
+    // What lies between two clusters is read in vain: never more of it than of the clusters themselves.
+    if (last === undefined || host - (last.host + last.length) > length) {
       runs.push({ host, from: total, length: end - host });
       total += end - host;
     } else {

@@ -66,6 +66,11 @@ export class Runs {
     return (this.host[i]! + (at - this.guest[i]!)) as HostOffset;
   }
 
+  /** Makes the last run, which is not compressed, `length` bytes longer. */
+  lengthen(length: number): void {
+    this.length[this.count - 1]! += length;
+  }
+
   /** Forgets all runs. */
   clear(): void {
     this.count = 0;

@@ -3,7 +3,8 @@ import { portableCodecs } from "../codec/index.ts";
 import type { Disk, FileReference } from "../disk/index.ts";
 import { MemoryStorage, type Storage } from "../storage/index.ts";
 import type { FormatOptionValues } from "./format.ts";
-import { JitterStorage, expectEqual } from "./model.test-kit.ts";
+import { expectEqual } from "./expectations.test-kit.ts";
+import { JitterStorage } from "./jitter.test-kit.ts";
 import { openDisk, type DiskOptions } from "./open.ts";
 import { qcow2 } from "./qcow2/index.ts";
 

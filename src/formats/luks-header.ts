@@ -1,5 +1,6 @@
 import { Structure, alignUp, divideUp } from "../bytes/index.ts";
 import { PlatterError } from "../errors.ts";
+import { luksMagic } from "./luks-magic.ts";
 
 /** Bytes of the header before the key slots' areas (LUKS On-Disk Format Specification 1.2.3, "PHDR"). */
 export const headerBytes = 592;
@@ -16,7 +17,6 @@ export const saltBytes = 32;
 
 const slotActive = 0x00ac_71f3;
 const slotDisabled = 0x0000_dead;
-const magic = [0x4c, 0x55, 0x4b, 0x53, 0xba, 0xbe];
 /** QEMU begins the first key's area here, and each other one at a multiple. */
 const keyAlignment = 4096;
 
@@ -79,13 +79,6 @@ export interface LuksHeader {
   readonly slots: readonly KeySlot[];
 }
 
-/** Whether bytes begin as a LUKS header of version 1 does. */
-export const isLuks = (bytes: Uint8Array): boolean =>
-  bytes.length >= 8 &&
-  magic.every((byte, i) => bytes[i] === byte) &&
-  bytes[6] === 0 &&
-  bytes[7] === 1;
-
 /** Where QEMU puts the key of slot `slot`, and with `slotCount` where the data begins. */
 export const keyOffsetOf = (slot: number, keyBytes: number): number =>
   keyAlignment +
@@ -112,7 +105,7 @@ function readText(bytes: Uint8Array, at: number, length: number): string {
  */
 export function decodeLuksHeader(bytes: Uint8Array, file: string): LuksHeader {
   const refuse = (qemu: string, field: string, value: unknown) => invalid(file, qemu, field, value);
-  if (bytes.length < headerBytes || !magic.every((byte, i) => bytes[i] === byte)) {
+  if (bytes.length < headerBytes || !luksMagic.every((byte, i) => bytes[i] === byte)) {
     throw refuse("Volume is not in LUKS format", "magic", "another");
   }
   const found = luksStructure.read(bytes);
@@ -212,7 +205,7 @@ function checkSlots(
 export function encodeLuksHeader(header: LuksHeader): Uint8Array {
   const bytes = new Uint8Array(headerBytes);
   const { spec, slots } = header;
-  bytes.set(magic);
+  bytes.set(luksMagic);
   luksStructure.write(
     {
       version: 1,

@@ -6,14 +6,9 @@
 import fc from "fast-check";
 import { describe, inject, test } from "vitest";
 import { portableCodecs } from "../codec/index.ts";
-import {
-  Model,
-  qcow2Setups,
-  rawSetups,
-  sequences,
-  type ModelSetup,
-  type Step,
-} from "./model.test-kit.ts";
+import { Model } from "./model.test-kit.ts";
+import { qcow2Setups, rawSetups, type ModelSetup } from "./model-setups.test-kit.ts";
+import { sequences, type Step } from "./model-steps.test-kit.ts";
 
 async function run(setup: ModelSetup, steps: readonly Step[]): Promise<void> {
   const model = await Model.create(setup, portableCodecs);

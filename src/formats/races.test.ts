@@ -4,7 +4,8 @@ import { portableCodecs } from "../codec/index.ts";
 import type { Disk } from "../disk/index.ts";
 import { PlatterError } from "../errors.ts";
 import { MemoryStorage } from "../storage/index.ts";
-import { JitterStorage, expectCleanReport } from "./model.test-kit.ts";
+import { expectCleanReport } from "./expectations.test-kit.ts";
+import { JitterStorage } from "./jitter.test-kit.ts";
 import { openDisk } from "./open.ts";
 import { qcow2 } from "./qcow2/index.ts";
 

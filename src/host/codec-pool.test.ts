@@ -1,9 +1,9 @@
-import type { Worker } from "node:worker_threads";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { Bytes } from "../bytes/index.ts";
 import { localPool, type CodecPool, type CompressionType, type Packed } from "../codec/index.ts";
 import { threadPool } from "./codec-pool.ts";
 import { nodeCodecs } from "./zlib.ts";
+import { watchThreads } from "./watch-threads.test-kit.ts";
 
 const clusterSize = 4096;
 const count = 8;
@@ -34,24 +34,7 @@ const pack = (
     room: new Uint8Array(clusterSize * count),
   });
 
-/** The threads that are started while the test runs, and those of them that have ended. */
-const threads: Worker[] = [];
-const ended = new Set<Worker>();
-
-function watch(worker: Worker): void {
-  threads.push(worker);
-  worker.once("exit", () => ended.add(worker));
-}
-
-beforeEach(() => {
-  threads.length = 0;
-  ended.clear();
-  process.on("worker", watch);
-});
-
-afterEach(() => {
-  process.off("worker", watch);
-});
+const { started: threads, ended } = watchThreads();
 
 describe.each<CompressionType>(["zlib", "zstd"])("%s", (type) => {
   test.each([1, 2, 5])("%d threads give what one thread gives", async (width) => {

@@ -3,9 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { main } from "../../src/cli/main.ts";
-import { services } from "../../src/cli/services.ts";
-import { FakeEnvironment, hasPeer, peer } from "./harness.ts";
+import { hasPeer, peer, runOurs } from "./harness.ts";
 import { expectSideBySide } from "./side-by-side.ts";
 
 const mask = (text: string): string =>
@@ -200,9 +198,8 @@ describe.skipIf(!hasPeer)("amend, where qemu-img leaves something behind", () =>
       const file = join(directory, "a.qcow2");
       peer(["create", "-q", "-f", "qcow2", file, "1M"]);
       peer(["bitmap", "--add", file, "b"]);
-      const environment = new FakeEnvironment();
       const words = ["amend", "-f", "qcow2", "-o", "compat=0.10", file];
-      expect(await main(["node", "/somewhere/qemu-img", ...words], environment, services)).toBe(0);
+      expect((await runOurs(words)).code).toBe(0);
       const { stdout, stderr, code } = peer(["check", file]);
       expect({ stderr, code }, stdout).toEqual({ stderr: "", code: 0 });
     } finally {

@@ -22,6 +22,7 @@ function fail(name: string, format: string | undefined): never {
 const commands: Partial<Commands> = {
   info: async ({ name, format }) => fail(name, format),
   check: async ({ name, format }) => fail(name, format),
+  // A generator, as the real one is, that fails before there is anything to yield.
   // oxlint-disable-next-line require-yield
   map: async function* ({ name, format }) {
     fail(name, format);

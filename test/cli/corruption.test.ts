@@ -29,26 +29,24 @@ const damages: ReadonlyArray<readonly [what: string, pokes: readonly string[]]> 
   ["an unaligned refcount block", ["0x10000 0000000000020200"]],
 ];
 
-const commands = [
-  "convert -n -f raw -O qcow2 src.raw t.qcow2",
-  "convert -n --target-image-opts src.raw driver=qcow2,overlap-check=constant,file.filename=t.qcow2",
-  "commit -q over.qcow2",
-];
+const commands = ["convert -n -f raw -O qcow2 src.raw t.qcow2", "commit -q over.qcow2"];
 
 /** What is done to some of them only: others end in other words, with other files left, or need not look. */
 const others: readonly string[] = [
+  "convert -n --target-image-opts src.raw driver=qcow2,overlap-check=constant,file.filename=t.qcow2",
   "convert -n -c -f raw -O qcow2 src.raw t.qcow2",
   "convert -n -f qcow2 -O raw t.qcow2 o.raw",
-  "snapshot -l t.qcow2",
 ];
 const isOfUse = (what: string, command: string): boolean =>
-  command.includes(" -c ") ? what.startsWith("a free") : !what.includes("refcount block");
+  command.includes("constant")
+    ? what.startsWith("data over")
+    : command.includes(" -c ")
+      ? what.startsWith("a free")
+      : !what.includes("refcount block");
 
+/** Where the mapping cannot be read, QEMU says so; that is the only thing not said. */
 const mask = (text: string): string =>
-  text.replace(
-    /(error while (writing at byte|reading block status at offset|reading at byte) \d+|Block job failed): /,
-    "",
-  );
+  text.replace(/(error while reading block status at offset \d+|Block job failed): /, "");
 
 /** Entries of the refcount table that point where no file can be. */
 const impossible = ["0080000000010000", "0080000000010200", "0020000000000000", "007ffffffffffe00"];
@@ -75,8 +73,18 @@ describePeer(["qemu-img@7.2", "qemu-io"], "damaged images", () => {
     const asked = what === "an unaligned refcount block" ? [] : commands;
     for (const command of [...asked, ...others.filter((other) => isOfUse(what, other))]) {
       test(`${what}: ${command}`, async () => {
-        await expectSideBySide([...damaged(...pokes), command, "info t.qcow2"], { mask });
+        const isMapping = what.startsWith("unaligned data") || what.startsWith("an unaligned");
+        const tolerance = isMapping ? { mask } : {};
+        await expectSideBySide([...damaged(...pokes), command, "info t.qcow2"], tolerance);
       });
     }
+  }
+});
+
+describePeer(["qemu-img@7.2", "qemu-io"], "L1 entries with flags and no offset", () => {
+  for (const hex of ["8000000000000000", "2000000000000000", "0000000000000001"]) {
+    test(`entry ${hex}`, async () => {
+      await expectSideBySide([...damaged(`0x30000 ${hex}`), "check t.qcow2", "check t.qcow2"]);
+    });
   }
 });

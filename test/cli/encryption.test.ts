@@ -7,9 +7,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { main } from "../../src/cli/main.ts";
-import { services } from "../../src/cli/services.ts";
-import { FakeEnvironment, hasPeer, peer, type Outcome } from "./harness.ts";
+import { hasPeer, peer, runOurs, type Outcome } from "./harness.ts";
 import { expectSideBySide } from "./side-by-side.ts";
 
 const MiB = 1024 * 1024;
@@ -33,12 +31,7 @@ afterAll(() => {
   rmSync(directory, { recursive: true });
 });
 
-async function ours(line: string): Promise<Outcome> {
-  const environment = new FakeEnvironment();
-  const words = line.split(" ");
-  const code = await main(["node", "/somewhere/qemu-img", ...words], environment, services);
-  return { code, stdout: environment.stdout.text, stderr: environment.stderr.text };
-}
+const ours = (line: string): Promise<Outcome> => runOurs(line.split(" "));
 
 /** Runs qemu-img, which measures the processor first when it makes a key, and fails if that is busy. */
 function theirs(line: string): Outcome {

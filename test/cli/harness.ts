@@ -9,6 +9,7 @@ import type {
 } from "../../src/cli/contract.ts";
 import type { Environment, Output, SignalName } from "../../src/cli/environment.ts";
 import { main } from "../../src/cli/main.ts";
+import { services } from "../../src/cli/services.ts";
 import { PlatterError } from "../../src/errors.ts";
 
 /** What a program printed and how it ended. */
@@ -174,4 +175,24 @@ export async function run(
   const argv = ["node", `/somewhere/${program}`, ...words];
   const code = await main(argv, environment, fakeServices(commands));
   return { stdout: environment.stdout.text, stderr: environment.stderr.text, code };
+}
+
+/** A command line as one would type it, without its first word; `''` is an empty word. */
+export const wordsOf = (line: string): string[] =>
+  line.split(" ").map((word) => (word === "''" ? "" : word));
+
+/** Runs our program under a name, in this process, with everything that it really does. */
+export async function runOurs(
+  words: readonly string[],
+  { cwd, program = "qemu-img" }: { readonly cwd?: string; readonly program?: string } = {},
+): Promise<Outcome> {
+  const environment = new FakeEnvironment();
+  const home = process.cwd();
+  if (cwd !== undefined) process.chdir(cwd);
+  try {
+    const code = await main(["node", `/somewhere/${program}`, ...words], environment, services);
+    return { stdout: environment.stdout.text, stderr: environment.stderr.text, code };
+  } finally {
+    process.chdir(home);
+  }
 }

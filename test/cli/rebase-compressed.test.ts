@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
 import { map, rebase } from "../../src/index.ts";
 import { describePeer } from "../peers.ts";
-import { runOurs } from "./side-by-side.ts";
+import { runOurs } from "./harness.ts";
 
 const home = mkdtempSync(join(tmpdir(), "platter-rebase-c-"));
 afterAll(() => rmSync(home, { recursive: true, force: true }));

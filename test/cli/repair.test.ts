@@ -4,9 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { main } from "../../src/cli/main.ts";
-import { services } from "../../src/cli/services.ts";
-import { FakeEnvironment, hasPeer, peer } from "./harness.ts";
+import { hasPeer, peer, runOurs } from "./harness.ts";
 import { expectSideBySide } from "./side-by-side.ts";
 
 /** An image of clusters of 64 KiB: header, refcount table and block, L1, L2, then 18 data clusters. */
@@ -64,11 +62,7 @@ const damages: Readonly<
 const withoutEnd = (text: string): string =>
   text.replaceAll(/(Image end offset|"image-end-offset"): \d+/g, "$1");
 
-async function ours(program: string, ...words: string[]) {
-  const environment = new FakeEnvironment();
-  const code = await main(["node", `/somewhere/${program}`, ...words], environment, services);
-  return { code, stdout: environment.stdout.text, stderr: environment.stderr.text };
-}
+const ours = (program: string, ...words: string[]) => runOurs(words, { program });
 
 /** An image of ours to try things on, with one thing changed in it. */
 async function withDamaged(

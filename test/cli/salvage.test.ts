@@ -3,22 +3,13 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { main } from "../../src/cli/main.ts";
-import { services } from "../../src/cli/services.ts";
-import { FakeEnvironment, hasPeer, peer } from "./harness.ts";
+import { hasPeer, peer, runOurs } from "./harness.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "platter-salvage-"));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 const at = (name: string): string => join(directory, name);
 
-async function ours(
-  program: string,
-  words: readonly string[],
-): Promise<{ stdout: string; stderr: string; code: number }> {
-  const environment = new FakeEnvironment();
-  const code = await main(["node", `/somewhere/${program}`, ...words], environment, services);
-  return { stdout: environment.stdout.text, stderr: environment.stderr.text, code };
-}
+const ours = (program: string, words: readonly string[]) => runOurs(words, { program });
 
 describe.skipIf(!hasPeer)("salvage", () => {
   it("goes on behind a cluster that does not unpack", async () => {

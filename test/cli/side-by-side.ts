@@ -17,9 +17,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "vitest";
-import { main } from "../../src/cli/main.ts";
-import { services } from "../../src/cli/services.ts";
-import { FakeEnvironment, type Outcome, peer } from "./harness.ts";
+import { type Outcome, peer, runOurs, wordsOf } from "./harness.ts";
 
 /** What may differ in a line's outcome: both sides are changed by it before they are compared. */
 export interface Tolerance {
@@ -40,7 +38,6 @@ export async function expectSideBySide(
   { mask = (text) => text }: Tolerance = {},
 ): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), "platter-script-"));
-  const home = process.cwd();
   const sides = { ours: join(directory, "ours"), theirs: join(directory, "theirs") };
   mkdirSync(sides.ours);
   mkdirSync(sides.theirs);
@@ -61,14 +58,9 @@ export async function expectSideBySide(
         continue;
       }
       byContents ||= line.startsWith("~");
-      const words = line
-        .replace(/^~/, "")
-        .split(" ")
-        .map((word) => (word === "''" ? "" : word));
+      const words = wordsOf(line.replace(/^~/, ""));
       const theirs = peer(words, sides.theirs);
-      process.chdir(sides.ours);
-      const ours = await runOurs(words);
-      process.chdir(home);
+      const ours = await runOurs(words, { cwd: sides.ours });
       const masked = ({ stdout, stderr, code }: Outcome) => ({
         line,
         stdout: mask(stdout),
@@ -79,16 +71,8 @@ export async function expectSideBySide(
       compareFiles(line, sides, byContents);
     }
   } finally {
-    process.chdir(home);
     rmSync(directory, { recursive: true, force: true });
   }
-}
-
-/** Runs a command line of qemu-img with our program, in this process. */
-export async function runOurs(words: readonly string[]): Promise<Outcome> {
-  const environment = new FakeEnvironment();
-  const code = await main(["node", "/somewhere/qemu-img", ...words], environment, services);
-  return { stdout: environment.stdout.text, stderr: environment.stderr.text, code };
 }
 
 function qemuIo(line: string, cwd: string): void {

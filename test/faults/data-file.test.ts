@@ -7,7 +7,8 @@ import { describe, expect, inject, test } from "vitest";
 import { portableCodecs } from "../../src/codec/index.ts";
 import type { Disk } from "../../src/disk/index.ts";
 import { formatNamed, openDisk } from "../../src/formats/index.ts";
-import { JitterStorage, expectEqual } from "../../src/formats/model.test-kit.ts";
+import { expectEqual } from "../../src/formats/expectations.test-kit.ts";
+import { JitterStorage } from "../../src/formats/jitter.test-kit.ts";
 import {
   MemoryStorage,
   RecordingStorage,

@@ -18,7 +18,7 @@ import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { open } from "../../src/index.ts";
 import { describePeer, type Peer } from "../peers.ts";
 import { KiB, noise } from "../qcow2/kit.ts";
-import { copyTree, expectOneError, runOurs } from "./kit.ts";
+import { copyTree, expectOneError, imageMaker, runOurs } from "./kit.ts";
 import { openSmallDisk, type SmallDisk } from "./small-disk.ts";
 
 /** A command line, and which of the images show the guest the same also when it fails. */
@@ -90,6 +90,7 @@ const unknown = -1;
 const totals = { runs: 0, full: 0 };
 
 const small = openSmallDisk();
+// Only root may mount one.
 if (small === undefined) test.skip("a full disk needs a tmpfs, which cannot be mounted here");
 else {
   afterAll(() => small.remove());
@@ -105,15 +106,11 @@ function onFullDisk(disk: SmallDisk, qemuImg: Peer, qemuIo: Peer): void {
 
   beforeAll(async () => {
     const here = { cwd: clean };
-    const create = (name: string, ...options: string[]) =>
-      qemuImg.run(["create", "-q", "-f", "qcow2", ...options, name, "2M"], here);
-    const write = (name: string, ...commands: string[]) =>
-      qemuIo.run([...commands.flatMap((one) => ["-c", one]), name], here);
-    const fine = ["-o", "cluster_size=4k"];
-    await create("base", ...fine);
-    await create("top", ...fine, "-b", "base", "-F", "qcow2");
+    const { create, write } = imageMaker(qemuImg, qemuIo, clean);
+    await create("base");
+    await create("top", "-b", "base", "-F", "qcow2");
     for (const name of ["other", "snapped", "zeroed", "empty", "leaking", "broken"]) {
-      await create(name, ...fine);
+      await create(name);
     }
     await qemuImg.run(["create", "-q", "-f", "raw", "raw", "2M"], here);
     await write("base", "write -P 1 0 1M");

@@ -8,7 +8,7 @@ import { portableCodecs } from "../../src/codec/index.ts";
 import type { Disk } from "../../src/disk/index.ts";
 import { PlatterError } from "../../src/errors.ts";
 import { formatNamed, openDisk, type FormatOptionValues } from "../../src/formats/index.ts";
-import { JitterStorage } from "../../src/formats/model.test-kit.ts";
+import { JitterStorage } from "../../src/formats/jitter.test-kit.ts";
 import {
   FaultyStorage,
   MemoryStorage,

@@ -1,15 +1,19 @@
 /**
  * Real `kill -9`: every command that writes is started on a copy of an image and killed at a random
- * moment. Afterwards qemu-img's check finds nothing worse than leaks in the file that was there before,
+ * moment between its first and its last write. Afterwards qemu-img's check finds nothing worse than leaks in the file that was there before,
  * and the guest sees what it saw, where the command does not change that.
  */
 import { spawn } from "node:child_process";
+import { hash } from "node:crypto";
 import {
   closeSync,
   copyFileSync,
   existsSync,
+  fstatSync,
   mkdirSync,
   openSync,
+  readSync,
+  readdirSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -57,14 +61,15 @@ const scenarios: readonly Scenario[] = [
 /** Kills that each scenario has to see; starts that it may need for them, as some end before. */
 const kills = 11 * inject("effort");
 const most = 5 * kills;
-const totals = { started: 0, killed: 0, leaks: 0, refused: 0 };
+const totals = { started: 0, killed: 0, writing: 0, leaks: 0, refused: 0 };
 const next = generator(inject("seed") ?? Date.now());
 const program = join(import.meta.dirname, "../../bin/platter.js");
 
 afterAll(() => {
-  const { started, killed, leaks, refused } = totals;
+  const { started, killed, writing, leaks, refused } = totals;
   process.stdout.write(
-    `kill -9: ${started} started, ${killed} killed before their end, ` +
+    `kill -9: ${started} started, ${killed} killed before their end, ${writing} of them ` +
+      `between their first and last write, ` +
       `${leaks} images left with leaks, ${refused} new ones refused as unfinished\n`,
   );
 });
@@ -103,28 +108,35 @@ describePeer(["qemu-img", "qemu-io"], "kill -9 at a random moment", (qemuImg, qe
 
   test.for(scenarios)("$words", async (scenario) => {
     const work = join(directory, "work");
-    // How long the whole command takes decides among which moments is chosen.
-    let duration = 0;
+    // How long it writes decides among which moments is chosen.
+    let window: number | undefined;
+    let whole = "";
     let killed = 0;
     for (let trial = 0; killed < kills && trial < most; trial++) {
       rmSync(work, { recursive: true, force: true });
       mkdirSync(work);
       for (const name of names) copyFileSync(join(clean, name), join(work, name));
+      const untouched = contents(work);
       totals.started++;
-      const began = performance.now();
-      const wait = trial === 0 ? undefined : 40 + next(Math.max(1, Math.ceil(duration - 50)));
-      const ended = await runAndKill(scenario.words.split(" "), work, wait);
+      const share = next(1000) / 1000;
+      const ended = await runAndKill(scenario.words.split(" "), work, share, window);
+      const left = contents(work);
       if (trial === 0) {
-        duration = performance.now() - began;
-        expect(ended).toBe("exit 0");
-      } else if (ended === "killed") killed++;
-      await examine(scenario, work, `${wait} ms of ${duration}`);
+        expect(ended.exit).toBe("exit 0");
+        window = Math.max(1, ended.window);
+        whole = left;
+      } else if (ended.exit === "killed") {
+        killed++;
+        if (left !== untouched && left !== whole) totals.writing++;
+      } else if (window !== undefined) window *= 0.8;
+      await examine(scenario, work, `${share} of ${window} ms`);
     }
     totals.killed += killed;
   });
 
   test("enough were killed", () => {
     expect(totals.killed).toBeGreaterThanOrEqual(200 * inject("effort"));
+    expect(totals.writing).toBeGreaterThan(0);
   });
 
   async function examine(
@@ -152,15 +164,66 @@ describePeer(["qemu-img", "qemu-io"], "kill -9 at a random moment", (qemuImg, qe
     else expect([0, 3], `${when}: ${makes}: ${stdout}${stderr}`).toContain(status);
   }
 
-  function runAndKill(words: readonly string[], cwd: string, wait: number | undefined) {
-    return new Promise<string>((resolve, reject) => {
-      const child = spawn(process.execPath, [link, ...words], { cwd, stdio: "ignore" });
-      const timer = wait === undefined ? undefined : setTimeout(() => child.kill("SIGKILL"), wait);
-      child.once("error", reject);
+  /**
+   * Starts the program and kills it `share` of its `window` after its first write; without `window`, lets
+   * it end. A write is noticed by what `stat` says of the files.
+   */
+  async function runAndKill(words: readonly string[], cwd: string, share: number, window?: number) {
+    const before = stamp(cwd);
+    const child = spawn(process.execPath, [link, ...words], { cwd, stdio: "ignore" });
+    const state = { exit: undefined as string | undefined };
+    const ended = new Promise<void>((resolve) => {
       child.once("exit", (code, signal) => {
-        clearTimeout(timer);
-        resolve(signal === "SIGKILL" ? "killed" : `exit ${code}`);
+        state.exit = signal === "SIGKILL" ? "killed" : `exit ${code}`;
+        resolve();
       });
     });
+    let first: number | undefined;
+    let last = 0;
+    let seen = before;
+    while (state.exit === undefined) {
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      const now = performance.now();
+      if (first !== undefined && window !== undefined) {
+        if (now - first < share * window) continue;
+        child.kill("SIGKILL");
+        await ended;
+        break;
+      }
+      const found = stamp(cwd);
+      if (found === seen) continue;
+      seen = found;
+      first ??= now;
+      last = now;
+    }
+    return { exit: state.exit!, window: first === undefined ? 0 : last - first };
   }
 });
+
+/** Changes whenever something is written to a file of a directory. */
+function stamp(directory: string): string {
+  let text = "";
+  for (const name of readdirSync(directory)) {
+    try {
+      const { mtimeNs, size, blocks } = statSync(join(directory, name), { bigint: true });
+      text += `${name} ${mtimeNs} ${size} ${blocks}\n`;
+    } catch {
+      // Renamed meanwhile: that will show in its name.
+    }
+  }
+  return text;
+}
+
+/** What is in the files of a directory; of long ones, in their beginning. */
+const contents = (directory: string): string =>
+  readdirSync(directory)
+    .toSorted()
+    .map((name) => {
+      const file = openSync(join(directory, name), "r");
+      const bytes = new Uint8Array(12 << 20);
+      const count = readSync(file, bytes, 0, bytes.length, 0);
+      const { size } = fstatSync(file);
+      closeSync(file);
+      return `${name} ${size} ${hash("sha1", bytes.subarray(0, count))}`;
+    })
+    .join("\n");

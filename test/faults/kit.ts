@@ -2,38 +2,36 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, rmSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { main } from "../../src/cli/main.ts";
-import { services } from "../../src/cli/services.ts";
-import { FakeEnvironment, type Outcome } from "../cli/harness.ts";
-import { describePeer } from "../peers.ts";
+import { type Outcome, runOurs as runWords, wordsOf } from "../cli/harness.ts";
+import { describePeer, type Peer } from "../peers.ts";
 
 /** The program, for those who start it as a process of its own. */
 export const program = new URL("../../bin/platter.js", import.meta.url).pathname;
 
-/** A command line as one would type it, without its first word; `''` is an empty word. */
-export const wordsOf = (line: string): string[] =>
-  line.split(" ").map((word) => (word === "''" ? "" : word));
-
 /** Runs a command line in `cwd`, in this process, as `qemu-img` or as `platter`. */
-export async function runOurs(
+export const runOurs = (
   line: string,
   cwd: string,
   face: "qemu-img" | "platter" = "qemu-img",
-): Promise<Outcome> {
-  const environment = new FakeEnvironment();
-  const home = process.cwd();
-  process.chdir(cwd);
-  try {
-    const code = await main(
-      ["node", `/somewhere/${face}`, ...wordsOf(line)],
-      environment,
-      services,
-    );
-    return { stdout: environment.stdout.text, stderr: environment.stderr.text, code };
-  } finally {
-    process.chdir(home);
-  }
+): Promise<Outcome> => runWords(wordsOf(line), { cwd, program: face });
+
+/** What makes images and writes to them. */
+interface ImageMaker {
+  readonly create: (name: string, ...options: string[]) => Promise<void>;
+  /** Has qemu-io carry out its commands on an image. */
+  readonly write: (name: string, ...commands: string[]) => Promise<void>;
 }
+
+/** Makes images of 2 MiB with clusters of 4 KiB in a directory. */
+export const imageMaker = (qemuImg: Peer, qemuIo: Peer, cwd: string): ImageMaker => ({
+  async create(name, ...options) {
+    const words = ["create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", ...options, name, "2M"];
+    await qemuImg.run(words, { cwd });
+  },
+  async write(name, ...commands) {
+    await qemuIo.run([...commands.flatMap((one) => ["-c", one]), name], { cwd });
+  },
+});
 
 /** The program failed, and says why in one line. */
 export function expectOneError(
@@ -49,6 +47,7 @@ export function expectOneError(
 /** As `describePeer`, for what also needs to mount a file through FUSE; skipped with the reason elsewhere. */
 export const describeFuse: typeof describePeer = (needs, title, body) => {
   if (existsSync("/dev/fuse") && process.getuid?.() === 0) return describePeer(needs, title, body);
+  // Only root may mount, and only a machine that has FUSE.
   return describe(title, () => test.skip("needs root and /dev/fuse, to mount a file"));
 };
 

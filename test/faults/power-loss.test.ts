@@ -10,10 +10,10 @@ import { open } from "../../src/index.ts";
 import { openDisk } from "../../src/formats/index.ts";
 import { nodeCodecs } from "../../src/host/index.ts";
 import { applyRecorded, MemoryStorage, type Recorded } from "../../src/storage/index.ts";
-import { expectEqual } from "../../src/formats/model.test-kit.ts";
+import { expectEqual } from "../../src/formats/expectations.test-kit.ts";
 import { generator, MiB, noise, temporaryDirectory } from "../qcow2/kit.ts";
 import { LoggedFile } from "./blklogwrites.ts";
-import { describeFuse, runOurs } from "./kit.ts";
+import { describeFuse, imageMaker, runOurs } from "./kit.ts";
 
 /** A command on the image `disk`, which is the one that loses power. */
 interface Scenario {
@@ -65,13 +65,7 @@ describeFuse(needs, "power loss", (qemuImg, qemuIo) => {
     mkdirSync(clean);
     mkdirSync(work);
     const here = { cwd: clean };
-    const create = (name: string, ...options: string[]) =>
-      qemuImg.run(
-        ["create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", ...options, name, "2M"],
-        here,
-      );
-    const write = (name: string, ...commands: string[]) =>
-      qemuIo.run([...commands.flatMap((one) => ["-c", one]), name], here);
+    const { create, write } = imageMaker(qemuImg, qemuIo, clean);
     for (const name of ["base", "other", "snapped"]) await create(name);
     await write("base", "write -P 1 0 1M");
     await write("other", "write -P 4 0 600k");

@@ -13,7 +13,8 @@ import { convert } from "../../src/commands/index.ts";
 import type { Disk } from "../../src/disk/index.ts";
 import { PlatterError } from "../../src/errors.ts";
 import { formatNamed, openDisk, type FormatOptionValues } from "../../src/formats/index.ts";
-import { JitterStorage, expectEqual } from "../../src/formats/model.test-kit.ts";
+import { expectEqual } from "../../src/formats/expectations.test-kit.ts";
+import { JitterStorage } from "../../src/formats/jitter.test-kit.ts";
 import {
   MemoryStorage,
   RecordingStorage,

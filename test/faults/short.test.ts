@@ -10,7 +10,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { describePeer } from "../peers.ts";
 import { temporaryDirectory } from "../qcow2/kit.ts";
-import { expectOneError, program, runOurs, wordsOf } from "./kit.ts";
+import { wordsOf } from "../cli/harness.ts";
+import { expectOneError, program, runOurs } from "./kit.ts";
 
 /** How often the system moved less than it was asked to. */
 const short = vi.hoisted(() => ({ reads: 0, writes: 0, on: false }));

@@ -27,12 +27,30 @@ function overlay(sound: Uint8Array, backing: string, format?: string): Uint8Arra
   return format === undefined ? made : text(made, 120, format.padEnd(8, "\0"));
 }
 
-const backedBy = (name: string, backing: string, code: string, format?: string): HostileChain => ({
+/** The name may say where the directory is: protocols count from the working directory. */
+const backedBy = (
+  name: string,
+  backing: string | ((directory: string) => string),
+  code: string,
+  format?: string,
+): HostileChain => ({
   name,
   field: "backing file name",
   code,
-  make: (directory, sound) =>
-    writeFileSync(join(directory, "top"), overlay(sound, backing, format)),
+  make(directory, sound) {
+    const named = typeof backing === "string" ? backing : backing(directory);
+    writeFileSync(join(directory, "top"), overlay(sound, named, format));
+  },
+});
+
+const ofFormat = (name: string, format: string): HostileChain => ({
+  name,
+  field: "backing format",
+  code: "E_UNKNOWN_FORMAT",
+  make(directory, sound) {
+    writeFileSync(join(directory, "top"), overlay(sound, "below", format));
+    writeFileSync(join(directory, "below"), sound);
+  },
 });
 
 /** All of them. */
@@ -40,8 +58,12 @@ export const hostileChains: readonly HostileChain[] = [
   backedBy("itself", "top", "E_CHAIN_LOOP"),
   backedBy("itself-with-format", "top", "E_CHAIN_LOOP", "qcow2"),
   backedBy("itself-by-a-longer-name", "./././top", "E_CHAIN_LOOP"),
-  backedBy("itself-as-a-protocol", "file:top", "E_CHAIN_LOOP"),
-  backedBy("itself-as-json", `json:{"driver":"qcow2","file.filename":"top"}`, "E_CHAIN_LOOP"),
+  backedBy("itself-as-a-protocol", (at) => `file:${at}/top`, "E_CHAIN_LOOP"),
+  backedBy(
+    "itself-as-json",
+    (at) => `json:{"driver":"qcow2","file.filename":"${at}/top"}`,
+    "E_CHAIN_LOOP",
+  ),
   {
     name: "each-other",
     field: "backing file name",
@@ -107,7 +129,7 @@ export const hostileChains: readonly HostileChain[] = [
   {
     name: "a-link-to-a-link-to-itself",
     field: "backing file name",
-    code: "E_IO",
+    code: "E_INVALID_ARGUMENT",
     make(directory, sound) {
       writeFileSync(join(directory, "top"), overlay(sound, "a"));
       symlinkSync("b", join(directory, "a"));
@@ -169,6 +191,6 @@ export const hostileChains: readonly HostileChain[] = [
       writeFileSync(join(directory, "guest"), overlay(sound, canary));
     },
   },
-  backedBy("a-format-that-is-not-there", "top", "E_UNKNOWN_FORMAT", "qcow3"),
-  backedBy("a-format-of-controls", "top", "E_UNKNOWN_FORMAT", "\u001b[2J\r\n"),
+  ofFormat("a-format-that-is-not-there", "qcow3"),
+  ofFormat("a-format-of-controls", "\u001b[2J\r\n"),
 ];

@@ -1,5 +1,5 @@
 /** What kinds of images there are: every property that the mapping and the writers depend on. */
-import { possible, type ModelSetup } from "../../src/formats/model.test-kit.ts";
+import { possible, type ModelSetup } from "../../src/formats/model-setups.test-kit.ts";
 
 /** A setup, and whether the sequence makes and applies snapshots. */
 export interface Combination {

@@ -2,13 +2,10 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect } from "vitest";
-import {
-  Model,
-  expectEqual,
-  modelPassword,
-  type ModelSetup,
-  type Step,
-} from "../../src/formats/model.test-kit.ts";
+import { expectEqual } from "../../src/formats/expectations.test-kit.ts";
+import { Model, modelPassword } from "../../src/formats/model.test-kit.ts";
+import type { ModelSetup } from "../../src/formats/model-setups.test-kit.ts";
+import type { Step } from "../../src/formats/model-steps.test-kit.ts";
 import { nodeCodecs } from "../../src/host/index.ts";
 import { MemoryStorage } from "../../src/storage/index.ts";
 import type { Peer } from "../peers.ts";

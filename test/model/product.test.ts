@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
-import { sequences } from "../../src/formats/model.test-kit.ts";
+import { sequences } from "../../src/formats/model-steps.test-kit.ts";
 import { describePeer } from "../peers.ts";
 import { everyPair, fullProduct, type Combination } from "./dimensions.ts";
 import { judge } from "./judge.ts";

@@ -7,9 +7,9 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, assert, expect, it } from "vitest";
-import { expectEqual } from "../../src/formats/model.test-kit.ts";
+import { expectEqual } from "../../src/formats/expectations.test-kit.ts";
 import { open } from "../../src/index.ts";
-import { runOurs } from "../cli/side-by-side.ts";
+import { runOurs } from "../cli/harness.ts";
 import { describePeer, type Peer } from "../peers.ts";
 
 const MiB = 2 ** 20;

@@ -15,7 +15,7 @@ import {
 import type { Parsed } from "../parse.ts";
 import type { Session } from "../session.ts";
 import type { CommandSpec } from "../spec.ts";
-import { argumentError, usageError } from "../usage.ts";
+import { usageError } from "../usage.ts";
 import { formatArgument, singleOperand } from "./operands.ts";
 
 /** The table entry of `rebase`. */
@@ -100,14 +100,6 @@ async function run(parsed: Parsed, session: Session): Promise<number> {
     throw usageError(
       "Name the new backing file with -b; with -u and without -b the image gets none.",
       "Must specify backing file (-b) or use unsafe mode (-u)",
-    );
-  }
-  if (unsafe && parsed.has("compress")) {
-    throw argumentError(
-      "-c",
-      undefined,
-      "-c is about data that is copied into the image, and with -u none is: leave one of them out.",
-      "Cannot use -c and -u together",
     );
   }
   const rebase = await session.services.command("rebase");

@@ -11,7 +11,7 @@ import {
 } from "../../disk/index.ts";
 import { PlatterError } from "../../errors.ts";
 import type { Storage, WritableStorage } from "../../storage/index.ts";
-import { luksDetails } from "../luks-volume.ts";
+import { luksDetails, readLuksHeader } from "../luks-volume.ts";
 import type { AmendKeys } from "../luks-amend.ts";
 import type { LuksHeader } from "../luks-header.ts";
 
@@ -69,7 +69,12 @@ export class LuksImage implements Image {
       });
     }
     const { keys, header } = this;
-    this.header = await amendKeys({ ...keys, prefix: "", offset: 0, header, force }, values);
+    const changed = amendKeys({ ...keys, prefix: "", offset: 0, header, force }, values);
+    // Where it fails half-way, some of the keys may be others already.
+    this.header = await changed.catch(async (error: unknown) => {
+      this.header = await readLuksHeader({ storage: this.storage, offset: 0 }).catch(() => header);
+      throw error;
+    });
   }
 
   map(at: GuestOffset, end: GuestOffset, into: Runs): GuestOffset {

@@ -3,21 +3,26 @@ import type { CheckImageOptions, CheckProblem, CheckReport } from "../../disk/in
 import { throwIfAborted } from "../../errors.ts";
 import {
   compressedBit,
+  compressedOffsetBits,
   copiedBit,
   decodeCompressed,
+  entry64,
   hostOffset,
   reservedHigh,
   reservedLow,
   zeroBit,
 } from "./entries.ts";
+import { CopiedFlags } from "./copied-flags.ts";
 import { ExtensionType } from "./extensions.ts";
 import { entrySize, maxL1Bytes } from "./geometry.ts";
 import { address } from "./invalid.ts";
 import type { L1Table } from "./l1-table.ts";
-import { hasCluster, lowerOf, upperOf } from "./l2-table.ts";
+import { alike, hasCluster, lowerOf, upperOf } from "./l2-table.ts";
+import type { Mender } from "./mender.ts";
 import type { Metadata } from "./metadata.ts";
 import { getRefcount } from "./refcount-block.ts";
 import { ReferenceCounts } from "./reference-counts.ts";
+import { StoredCounts } from "./stored-counts.ts";
 import { allocatedSubclusters, isInvalid, zeroSubclusters } from "./subclusters.ts";
 import { Table } from "./tables.ts";
 
@@ -31,20 +36,6 @@ const hex = (value: number | bigint): string => value.toString(16);
 
 /** Where a problem is. */
 type Place = Required<Pick<CheckProblem, "hostOffset" | "guest">>;
-
-/** What corrects an image while it is checked. */
-export interface Mender {
-  /** Counts that are too high are to be lowered. */
-  readonly leaks: boolean;
-  /** All else is to be repaired. */
-  readonly errors: boolean;
-  readonly fixed: { leaks: number; corruptions: number };
-  /** Sets the refcount of a cluster, which has a block. */
-  setCount(index: number, count: number): Promise<void>;
-  setEntry(table: Table, index: number, upper: number, lower: number): void;
-  /** Makes an entry zeros without a place. */
-  zeroEntry(table: Table, index: number): void;
-}
 
 /**
  * Compares the refcounts in an image with the references that there are, as `qemu-img check` does,
@@ -61,10 +52,8 @@ export class Checker {
   /** The refcount structures themselves are damaged, so that repairing them in place is not enough. */
   needsRebuild = false;
   private hasSaidCorrupt = false;
-  /** "Copied" was found right on the way, wherever it matters: it need not be looked at in turn. */
-  private flagsAreRight = true;
-  /** The refcount block that was used last, from the cluster whose count is its first one. */
-  private near: { readonly first: number; readonly view: DataView } | undefined;
+  private readonly counts: StoredCounts;
+  private readonly flags: CopiedFlags;
   private readonly options: CheckImageOptions;
   private readonly clusters = { allocated: 0, fragmented: 0, compressed: 0 };
   private highest = 0;
@@ -77,6 +66,16 @@ export class Checker {
     this.references = new ReferenceCounts(metadata.geometry);
     this.options = options;
     this.mender = mender;
+    this.counts = new StoredCounts(metadata);
+    this.flags = new CopiedFlags(metadata, {
+      counts: this.counts,
+      tableAt: async (offset) => ({
+        table: await this.l2Table(offset),
+        isInPlace: this.isInPlace(offset),
+      }),
+      add: (problem) => this.add(problem),
+      signal: options.signal,
+    });
   }
 
   async run(): Promise<CheckReport> {
@@ -145,9 +144,7 @@ export class Checker {
     if (!(offset + length - storage.size < geometry.clusterSize)) {
       return this.add({
         kind: "error",
-        message:
-          `ERROR: counting reference for region exceeding the end of the file by one cluster or ` +
-          `more: offset 0x${hex(offset)} size 0x${hex(length)}`,
+        message: behindTheEnd(offset, length),
         hostOffset: offset,
         ...(where && { guest: where().guest }),
       });
@@ -205,20 +202,21 @@ export class Checker {
   /** What an L1 table refers to. Only the active one says how much is allocated and fragmented. */
   private async countL1Table(l1: L1Table): Promise<void> {
     this.refer(l1.offset, l1.bytes.length);
-    for (let i = 0; i < l1.length; i++) {
-      this.readAhead(l1, i);
+    for (let i = 0, next = 0; i < l1.length; i++) {
+      while (next < l1.length && next <= i + tablesAhead) next = this.readAhead(l1, next);
       await this.countL1Entry(l1, i);
     }
   }
 
-  /** Begins to read an L2 table that will be needed soon. */
-  private readAhead(l1: L1Table, index: number): void {
-    const next = index + tablesAhead;
-    if (next >= l1.length) return;
+  /** Begins to read L2 tables that will be needed soon, from entry `next` on; returns which one is next then. */
+  private readAhead(l1: L1Table, next: number): number {
+    const { metadata } = this;
     const offset = l1.l2Offset(next);
     // What is wrong with it is told when its turn comes.
-    if (offset !== 0 && this.isInPlace(offset))
-      this.metadata.l2.load(offset).catch(() => undefined);
+    if (offset === 0 || !this.isInPlace(offset)) return next + 1;
+    const count = metadata.tablesInRow(l1, next);
+    metadata.l2.loadAhead(offset, count);
+    return next + count;
   }
 
   private async countL1Entry(l1: L1Table, index: number): Promise<void> {
@@ -230,7 +228,7 @@ export class Checker {
       onProgress?.({ done: index * geometry.l2Span, total: l1.length * geometry.l2Span });
     }
     const offset = l1.l2Offset(index);
-    // With other bits set, QEMU takes the header for a table.
+    // With a flag and no offset, the header is taken for a table, as QEMU takes it.
     if (offset === 0 && l1.raw(index) === 0n) return;
     const guest = { start: index * geometry.l2Span, end: (index + 1) * geometry.l2Span };
     const place = l1.offset + index * entrySize;
@@ -251,9 +249,7 @@ export class Checker {
         guest,
       });
     }
-    if (isActive && l1.isCopied(index) !== ((await this.storedCount(offset)) === 1)) {
-      this.flagsAreRight = false;
-    }
+    if (isActive) this.flags.note(l1.isCopied(index), await this.counts.at(offset));
     await this.countL2Table(await this.l2Table(offset), guest.start, isActive);
   }
 
@@ -272,8 +268,9 @@ export class Checker {
   /** Whether a table can be there; one that is somewhere else is not repaired. */
   private isInPlace(offset: HostOffset): boolean {
     const { geometry, storage } = this.metadata;
-    const isAligned = offset !== 0 && offset % geometry.clusterSize === 0;
-    return isAligned && offset + geometry.clusterSize <= storage.size;
+    // The first cluster is the header, whatever an entry says.
+    const isPossible = offset > 0 && offset % geometry.clusterSize === 0;
+    return isPossible && offset + geometry.clusterSize <= storage.size;
   }
 
   private async countL2Table(table: Table, tableStart: number, isActive: boolean): Promise<void> {
@@ -293,15 +290,21 @@ export class Checker {
       ) {
         const host = hostOffset(upper, lower);
         if (host === 0) continue;
-        const fits = host % clusterSize === 0 && host + clusterSize <= fileEnd;
-        if (fits && this.references.add(host / clusterSize)) {
-          if (!isActive) continue;
-          this.clusters.allocated++;
-          if (next !== 0 && host !== next) this.clusters.fragmented++;
-          next = host + clusterSize;
-          const count = this.nearCount(host) ?? (await this.storedCount(host));
-          if (((upper & copiedBit) !== 0) !== (count === 1)) this.flagsAreRight = false;
-          continue;
+        if (host % clusterSize === 0 && host + clusterSize <= fileEnd) {
+          const most = Math.min(l2Entries - index, Math.floor((fileEnd - host) / clusterSize));
+          const length = 1 + alike(table, index + 1, most - 1, clusterSize);
+          const counted = this.references.addRun(host / clusterSize, length);
+          if (counted > 0) {
+            index += counted - 1;
+            if (!isActive) continue;
+            this.clusters.allocated += counted;
+            if (next !== 0 && host !== next) this.clusters.fragmented++;
+            next = host + counted * clusterSize;
+            const copied = (upper & copiedBit) !== 0;
+            const known = this.flags.noteCached(copied, host, next);
+            if (known < next) await this.flags.noteRun(copied, known, next);
+            continue;
+          }
         }
       }
       const zeros = hasSubclusters ? zeroSubclusters(table, index) : 0;
@@ -343,8 +346,11 @@ export class Checker {
           });
           continue;
         }
-        const sector = offset - (offset % 512);
-        this.refer(sector, offset + length - sector, where);
+        if (Number.isFinite(offset)) this.refer(offset, length, where);
+        else {
+          const place = compressedOffset(upper, lower, clusterBits);
+          this.add({ kind: "error", message: behindTheEnd(place, length), ...where() });
+        }
         if (!isActive) continue;
         this.clusters.allocated++;
         this.clusters.compressed++;
@@ -371,7 +377,7 @@ export class Checker {
         });
       }
       if (!hasPlace) continue;
-      this.flagsAreRight = false;
+      this.flags.noteUnknown();
       const isZero = hasSubclusters ? data === 0 : (lower & zeroBit) !== 0;
       const { mender } = this;
       const mends = host % clusterSize !== 0 && isZero && this.isInPlace(table.offset);
@@ -387,8 +393,6 @@ export class Checker {
         if (next !== 0 && host !== next) this.clusters.fragmented++;
         next = host + clusterSize;
       }
-      // What lies in a data file is not counted.
-      if (!this.metadata.hasDataFile) this.refer(host, clusterSize, where);
       if (host % clusterSize !== 0) {
         this.add({
           kind: "error",
@@ -396,6 +400,8 @@ export class Checker {
           ...where(),
         });
       }
+      // What lies in a data file is not counted.
+      if (!this.metadata.hasDataFile) this.refer(host, clusterSize, where);
     }
   }
 
@@ -466,7 +472,7 @@ export class Checker {
         this.cannotCount(first, end, block);
         continue;
       }
-      const hasBlock = this.isReadable(block);
+      const hasBlock = this.counts.isReadable(block);
       if (!hasBlock && !this.references.mayHave(first, end)) continue;
       const table = hasBlock ? await refcounts.block(first) : undefined;
       for (let index = first; index < end; index++) {
@@ -537,102 +543,11 @@ export class Checker {
     } else this.add({ kind: isLeak ? "leak" : "error", message, ...place });
   }
 
-  private isReadable(blockOffset: number): boolean {
-    const { geometry, storage } = this.metadata;
-    return (
-      blockOffset !== 0 &&
-      blockOffset % geometry.clusterSize === 0 &&
-      blockOffset + geometry.clusterSize <= storage.size
-    );
-  }
-
-  /** "Copied" has to be set where the refcount is exactly one, and nowhere else. */
+  /** See {@link CopiedFlags.check}. */
   async checkCopiedFlags(mender?: Mender): Promise<void> {
-    // All tables would have to be read again, to find nothing.
-    if (this.flagsAreRight && this.mender === undefined) return;
-    const { geometry, l1 } = this.metadata;
-    for (let i = 0; i < l1.length; i++) {
-      throwIfAborted(this.options.signal);
-      const offset = l1.l2Offset(i);
-      if (offset === 0) continue;
-      const start = i * geometry.l2Span;
-      const count = await this.storedCount(offset);
-      if (count !== undefined && l1.isCopied(i) !== (count === 1)) {
-        this.wrongFlag(
-          mender,
-          `OFLAG_COPIED L2 cluster: l1_index=${i} l1_entry=${hex(l1.raw(i))} refcount=${count}`,
-          { hostOffset: l1.offset + i * entrySize, guest: { start, end: start + geometry.l2Span } },
-        );
-        if (mender !== undefined && count === 1) l1.own(i);
-        else if (mender !== undefined) l1.share(i);
-      }
-      const table = await this.l2Table(offset);
-      await this.checkCopiedEntries(table, start, this.isInPlace(offset) ? mender : undefined);
-    }
-  }
-
-  private async checkCopiedEntries(
-    table: Table,
-    tableStart: number,
-    mender: Mender | undefined,
-  ): Promise<void> {
-    const { hasDataFile, geometry } = this.metadata;
-    const { clusterSize, l2Entries } = geometry;
-    for (let index = 0; index < l2Entries; index++) {
-      const upper = upperOf(table, index);
-      const lower = lowerOf(table, index);
-      if ((upper & compressedBit) !== 0) continue;
-      const host = hostOffset(upper, lower);
-      if (host === 0 && !hasDataFile) continue;
-      if (hasDataFile && !hasCluster(table, index, true)) continue;
-      const count = hasDataFile ? 1 : (this.nearCount(host) ?? (await this.storedCount(host)));
-      if (count === undefined || ((upper & copiedBit) !== 0) === (count === 1)) continue;
-      const start = tableStart + index * clusterSize;
-      this.wrongFlag(
-        mender,
-        `OFLAG_COPIED data cluster: l2_entry=${hex(entry64(upper, lower))} refcount=${count}`,
-        {
-          hostOffset: table.offset + index * table.entrySize,
-          guest: { start, end: start + clusterSize },
-        },
-      );
-      mender?.setEntry(table, index, (upper ^ copiedBit) >>> 0, lower);
-    }
-  }
-
-  private wrongFlag(
-    mender: Mender | undefined,
-    text: string,
-    place: Pick<CheckProblem, "hostOffset" | "guest">,
-  ): void {
-    if (mender === undefined) this.add({ kind: "error", message: `ERROR ${text}`, ...place });
-    else {
-      mender.fixed.corruptions++;
-      this.add({ kind: "note", message: `Repairing ${text}`, ...place });
-    }
-  }
-
-  /** The refcount of a cluster; undefined where it cannot be told. */
-  private async storedCount(offset: number): Promise<number | undefined> {
-    const { geometry, refcounts } = this.metadata;
-    const index = Math.floor(offset / geometry.clusterSize);
-    if (refcounts.blockOffset(index) % geometry.clusterSize !== 0) return undefined;
-    if (!this.isReadable(refcounts.blockOffset(index))) return 0;
-    const block = await refcounts.block(index);
-    if (block === undefined) return 0;
-    const first = index - (index % geometry.refcountsPerBlock);
-    this.near = { first, view: block.view };
-    return getRefcount(block.view, index - first, geometry.refcountOrder);
-  }
-
-  /** As {@link Checker.storedCount}, if the refcount is in the block that was used last. */
-  private nearCount(offset: number): number | undefined {
-    const { near } = this;
-    if (near === undefined) return undefined;
-    const { clusterSize, refcountsPerBlock, refcountOrder } = this.metadata.geometry;
-    const at = Math.floor(offset / clusterSize) - near.first;
-    if (at < 0 || at >= refcountsPerBlock) return undefined;
-    return getRefcount(near.view, at, refcountOrder);
+    // All tables would have to be read again, to find nothing. Not so if counts may have been corrected.
+    if (this.flags.areRight && this.mender === undefined) return;
+    await this.flags.check(mender);
   }
 
   /** Takes note of a problem. */
@@ -645,4 +560,10 @@ export class Checker {
   }
 }
 
-const entry64 = (upper: number, lower: number): bigint => (BigInt(upper) << 32n) | BigInt(lower);
+const behindTheEnd = (offset: number | bigint, length: number): string =>
+  `ERROR: counting reference for region exceeding the end of the file by one cluster or ` +
+  `more: offset 0x${hex(offset)} size 0x${hex(length)}`;
+
+/** The offset of a compressed cluster, however large. */
+const compressedOffset = (upper: number, lower: number, clusterBits: number): bigint =>
+  BigInt.asUintN(compressedOffsetBits(clusterBits), entry64(upper, lower));

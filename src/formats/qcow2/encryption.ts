@@ -124,7 +124,7 @@ export async function openEncryption(
     },
     async amend(values, force) {
       const { amendKeys } = await import("../luks-amend.ts");
-      present = await amendKeys(
+      const changed = amendKeys(
         {
           storage: storage as WritableStorage,
           offset: place.offset,
@@ -136,6 +136,11 @@ export async function openEncryption(
         },
         values,
       );
+      // Where it fails half-way, some of the keys may be others already.
+      present = await changed.catch(async (error: unknown) => {
+        present = await readLuksHeader(volume).catch(() => present);
+        throw error;
+      });
     },
   };
 }

@@ -30,6 +30,10 @@ export const upperHalf = (offset: HostOffset): number => Math.floor(offset / hig
 /** The lower half of an entry for `offset`, without flags. */
 export const lowerHalf = (offset: HostOffset): number => (offset % high) >>> 0;
 
+/** An entry as one number, for messages. */
+export const entry64 = (upper: number, lower: number): bigint =>
+  (BigInt(upper) << 32n) | BigInt(lower);
+
 /** Where a compressed cluster lies. */
 export interface CompressedDescriptor {
   /** First packed byte; not aligned to anything. */

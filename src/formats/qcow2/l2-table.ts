@@ -19,6 +19,24 @@ export const upperOf = (table: Table, index: number): number =>
 export const lowerOf = (table: Table, index: number): number =>
   table.view.getUint32(index * table.entrySize + 4);
 
+/**
+ * How many of the `most` standard entries from `index` on have the flags of the one before them, and an
+ * offset that is `step` bytes larger each time.
+ */
+export function alike({ view }: Table, index: number, most: number, step: number): number {
+  const first = (index - 1) * entrySize;
+  const upper = view.getUint32(first);
+  let lower = view.getUint32(first + 4);
+  let count = 0;
+  for (let at = first + entrySize; count < most; at += entrySize) {
+    // Past 32 bits it is never equal, and the next stretch begins.
+    lower += step;
+    if (view.getUint32(at + 4) !== lower || view.getUint32(at) !== upper) break;
+    count++;
+  }
+  return count;
+}
+
 /** Offset of the host cluster that a standard entry names; 0 for none or a compressed one. */
 export function hostClusterOf(table: Table, index: number): HostOffset {
   const upper = upperOf(table, index);

@@ -4,6 +4,7 @@ import { copiedBit, compressedBit, decodeCompressed, hostOffset, zeroBit } from 
 import { entrySize } from "./geometry.ts";
 import { address, misplacement } from "./invalid.ts";
 import {
+  alike,
   hasCluster,
   hostClusterOf,
   isCompressed,
@@ -61,7 +62,7 @@ export class Qcow2Mapping implements Mapping {
     const l1Index = Math.floor(at / geometry.l2Span);
     const offset = l1.l2Offset(l1Index);
     if (offset === 0) return;
-    const table = await metadata.loadL2(offset, l1Index);
+    const table = await metadata.loadMappedL2(offset, l1Index);
     if (forChange) return;
     const index = Math.floor(at / geometry.clusterSize) % geometry.l2Entries;
     const problem = this.problemOf(table, index, at - (at % geometry.clusterSize));
@@ -89,6 +90,8 @@ export class Qcow2Mapping implements Mapping {
       const upperBits = view.getUint32(index * entrySize);
       const lowerBits = view.getUint32(index * entrySize + 4);
       let fits: boolean;
+      /** How much further on the next cluster is, if its entry says the same. */
+      let step: number | undefined;
       if ((upperBits & compressedBit) !== 0) {
         if (external) return position;
         // A packed cluster is an indivisible run; a request may still start or end inside it.
@@ -110,6 +113,7 @@ export class Qcow2Mapping implements Mapping {
         const isPlace = host !== 0 || (external && copied && !zero);
         if (external && isPlace && host !== position - inside) return position;
         const inPlace = own && copied;
+        step = isPlace ? clusterSize : 0;
         if (zero) {
           if (this.metadata.header.fields.version < 3) return position;
           const place = isPlace ? advance(host, inside) : nowhere;
@@ -123,6 +127,13 @@ export class Qcow2Mapping implements Mapping {
       if (!fits) return position;
       position = advance(position, length);
       index++;
+      if (step === undefined || position >= end) continue;
+      // Most entries say the same as the one before, a cluster further on.
+      const repeated = alike(table, index, Math.ceil((end - position) / clusterSize), step);
+      const rest = Math.min(repeated * clusterSize, end - position);
+      into.lengthen(rest);
+      position = advance(position, rest);
+      index += repeated;
     }
     return position;
   }

@@ -28,6 +28,9 @@ const sector = 512;
 /** Bytes of L2 tables kept in memory unless the caller says otherwise: QEMU's default. */
 const defaultL2Budget = 32 * 1024 * 1024;
 
+/** Bytes of L2 tables that are read at once for those who go through all of them. */
+const bytesAhead = 1024 * 1024;
+
 /** How metadata is loaded. */
 export interface MetadataOptions {
   readonly l2Budget?: number;
@@ -73,6 +76,8 @@ export class Metadata {
   corruption: Corruption;
   /** Loaded when first needed: reading guest data does not need it. */
   private counts: Refcounts | undefined;
+  /** The entry of the L1 table that is asked for next, if somebody goes through all of them. */
+  private nextL2 = NaN;
 
   constructor(storage: Storage, header: Header, l1: L1Table, options: MetadataOptions = {}) {
     this.storage = storage;
@@ -161,6 +166,28 @@ export class Metadata {
       throw await this.corruption.signal(text, { field: "L1 entry", value: offset });
     }
     return this.l2.load(offset);
+  }
+
+  /** How many L2 tables, from that of entry `index` on, follow each other in the file, as far as is read at once. */
+  tablesInRow(l1: L1Table, index: number): number {
+    const { clusterSize } = this.geometry;
+    const most = Math.min(this.l2.most, Math.floor(bytesAhead / clusterSize), l1.length - index);
+    const offset = l1.l2Offset(index);
+    let count = 1;
+    while (count < most && l1.l2Offset(index + count) === offset + count * clusterSize) count++;
+    return count;
+  }
+
+  /**
+   * As {@link Metadata.loadL2} for an entry of the active L1 table. Whoever goes from one table to the next gets
+   * those that follow it in the file along with it: reading many at once takes little longer.
+   */
+  async loadMappedL2(offset: HostOffset, l1Index: number): Promise<Table> {
+    const isNext = l1Index === this.nextL2;
+    const count = isNext ? this.tablesInRow(this.l1, l1Index) : 1;
+    this.nextL2 = l1Index + count;
+    if (count > 1) this.l2.loadAhead(offset, count);
+    return this.loadL2(offset, l1Index);
   }
 }
 

@@ -41,6 +41,23 @@ export class ReferenceCounts {
     return true;
   }
 
+  /** As {@link ReferenceCounts.add} for `length` clusters from `index` on, up to the first without room. Returns how many. */
+  addRun(index: number, length: number): number {
+    if (this.order < 3) return this.add(index) ? 1 : 0;
+    let done = 0;
+    while (done < length) {
+      const page = this.page(index + done) ?? this.newPage(index + done);
+      const at = index + done - this.recentFirst;
+      const stop = Math.min(this.pageSize, at + length - done);
+      let next = at;
+      while (next < stop && page[next]! < this.most) page[next++]!++;
+      done += next - at;
+      if (next < stop) break;
+    }
+    if (done > 0) this.end = Math.max(this.end, index + done);
+    return done;
+  }
+
   /** References to cluster `index` so far. */
   get(index: number): number {
     const page = this.page(index);

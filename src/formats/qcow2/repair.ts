@@ -1,6 +1,7 @@
 import { host } from "../../bytes/index.ts";
 import type { RepairImageOptions, RepairReport } from "../../disk/index.ts";
-import { Checker, type Mender } from "./check.ts";
+import { Checker } from "./check.ts";
+import type { Mender } from "./mender.ts";
 import { zeroBit } from "./entries.ts";
 import { incompatible } from "./features.ts";
 import { entrySize } from "./geometry.ts";

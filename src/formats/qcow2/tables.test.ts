@@ -119,4 +119,66 @@ describe("TableCache", () => {
     cache.touch(table, 100, 108);
     expect([table.dirtyFrom, table.dirtyTo]).toEqual([100, 108]);
   });
+
+  test("tables that are read ahead come with one request, and each can be had", async () => {
+    const { memory } = storage();
+    const lengths: number[] = [];
+    const read = memory.read.bind(memory);
+    memory.read = (offset, into) => (lengths.push(into.length), read(offset, into));
+    const cache = new TableCache(memory, size, 16 * size, "table");
+    expect(cache.most).toBe(4);
+    cache.loadAhead(at(3), 4);
+    const tables = await Promise.all([3, 4, 5, 6].map((i) => cache.load(at(i))));
+    expect(tables.map(({ bytes }) => bytes[0])).toEqual([3, 4, 5, 6]);
+    expect(tables.map(({ bytes }) => bytes.buffer.byteLength)).toEqual([size, size, size, size]);
+    expect(tables.map(({ offset }) => cache.get(offset))).toEqual(tables);
+    expect(lengths).toEqual([4 * size]);
+  });
+
+  test("reading ahead does not undo a change, and leaves what is in memory", async () => {
+    const { memory, hold } = storage();
+    const cache = new TableCache(memory, size, 16 * size, "table");
+    const present = await cache.load(at(1));
+    const release = hold();
+    cache.loadAhead(at(0), 4);
+    const late = cache.load(at(2));
+    const made = cache.create(at(2));
+    release();
+    expect(await late).toBe(made);
+    expect(cache.get(at(1))).toBe(present);
+    expect((await cache.load(at(3))).bytes[0]).toBe(3);
+  });
+
+  test("what was forgotten while it was read ahead stays forgotten", async () => {
+    const { memory, hold } = storage();
+    const cache = new TableCache(memory, size, 16 * size, "table");
+    const release = hold();
+    cache.loadAhead(at(0), 2);
+    const late = cache.load(at(0));
+    cache.forget();
+    release();
+    await late;
+    expect(cache.get(at(0))).toBeUndefined();
+  });
+
+  test("of tables that are read ahead past the end, the error is told to who loads them", async () => {
+    const cache = new TableCache(storage().memory, size, 64 * size, "table");
+    cache.loadAhead(at(14), 4);
+    expect((await cache.load(at(15))).bytes[0]).toBe(15);
+    await expect(cache.load(at(16))).rejects.toMatchObject({ code: "E_TRUNCATED" });
+  });
+
+  test("where reading many fails, each is read by itself", async () => {
+    const { memory } = storage();
+    const read = memory.read.bind(memory);
+    memory.read = async (offset, into) => {
+      if (offset <= at(2) && offset + into.length > at(2)) throw new Error("bad block");
+      return read(offset, into);
+    };
+    const cache = new TableCache(memory, size, 64 * size, "table");
+    cache.loadAhead(at(1), 3);
+    expect((await cache.load(at(1))).bytes[0]).toBe(1);
+    await expect(cache.load(at(2))).rejects.toThrow("bad block");
+    expect((await cache.load(at(3))).bytes[0]).toBe(3);
+  });
 });

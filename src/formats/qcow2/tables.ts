@@ -71,7 +71,11 @@ export class TableCache {
     const present = this.get(offset);
     if (present !== undefined) return present;
     const pending = this.loading.get(offset);
-    if (pending !== undefined) return pending;
+    if (pending !== undefined) {
+      const loaded = await pending;
+      // It may have been changed before we were told.
+      return this.get(offset) ?? loaded;
+    }
     const promise = this.read(offset);
     this.loading.set(offset, promise);
     let table: Table;
@@ -85,6 +89,47 @@ export class TableCache {
     if (!this.finishLoading(offset, promise)) return this.load(offset);
     this.insert(table);
     return table;
+  }
+
+  /** Tables that may be read ahead: few enough that none pushes out another one. */
+  get most(): number {
+    return Math.floor(this.capacity / 4);
+  }
+
+  /**
+   * Begins to read `count` tables that follow each other from `offset` on, with one request. Whoever then
+   * loads one of them waits for it; what goes wrong is told then.
+   */
+  loadAhead(offset: HostOffset, count: number): void {
+    const { clusterSize, storage } = this;
+    const inside = Math.floor((storage.size - offset) / clusterSize);
+    const length = Math.max(0, Math.min(count, inside)) * clusterSize;
+    const isMissing = (at: number): boolean => !this.tables.has(at) && !this.loading.has(at);
+    let missing = 0;
+    for (let start = 0; start < length; start += clusterSize) {
+      if (isMissing(offset + start)) missing++;
+    }
+    if (missing === 0) return;
+    const bytes = new Uint8Array(length);
+    const reading = readFully(storage, offset, bytes, this.what);
+    reading.catch(() => undefined);
+    for (let start = 0; start < bytes.length; start += clusterSize) {
+      const at = (offset + start) as HostOffset;
+      if (!isMissing(at)) continue;
+      // A copy: one table that stays must not keep the others in memory.
+      const promise = reading.then(
+        () => new Table(at, bytes.slice(start, start + clusterSize), this.entrySize),
+        () => this.read(at),
+      );
+      this.loading.set(at, promise);
+      void this.keep(at, promise);
+    }
+  }
+
+  /** Keeps a table once it has been read. An error is for those who wait for the table. */
+  private async keep(offset: HostOffset, promise: Promise<Table>): Promise<void> {
+    const table = await promise.catch(() => undefined);
+    if (this.finishLoading(offset, promise) && table !== undefined) this.insert(table);
   }
 
   /** Whether `promise` was still the one that loads the table at `offset`; it no longer is. */
