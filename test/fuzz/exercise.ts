@@ -8,6 +8,7 @@ import {
   explain,
   info,
   map,
+  measure,
   nodeCodecs,
   open,
   PlatterError,
@@ -166,6 +167,9 @@ export async function exercise(image: Uint8Array, base: Base, turn: number): Pro
   });
   await bench.run("audit", given, (context) => audit({ names: [imageName] }, context));
   await bench.run("explain", given, (context) => explain({ name, format }, context));
+  await bench.run("measure", given, (context) =>
+    measure({ source: { name, format }, targetFormat: "qcow2" }, context),
+  );
   await bench.run("read", given, () => readAll(given, base));
   await bench.run("convert", new Directory(image, base), (context) =>
     convert(
