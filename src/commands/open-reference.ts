@@ -45,16 +45,34 @@ export async function openReference(
       import("./node-options.ts"),
       import("./open-node.ts"),
     ]);
-    const options = parseNodeJson(reference.name.slice("json:".length));
-    if (reference.format !== undefined) options.set("driver", reference.format);
-    const { disk } = await openNodes(options, below, context, above);
-    return disk;
+    try {
+      const options = parseNodeJson(reference.name.slice("json:".length));
+      if (reference.format !== undefined) options.set("driver", reference.format);
+      return (await openNodes(options, below, context, above)).disk;
+    } catch (error) {
+      throw asReferenceError(error, image, reference.name);
+    }
   }
   return provider.open(provider.resolve(reference.name, image.name), {
     writable: above.length === mode.writableDepth,
     lock: "none",
     ...(mode.direct === true && { direct: true }),
   });
+}
+
+/** Options that are wrong in a name that an image has are no fault of the command line's. */
+export function asReferenceError(
+  error: unknown,
+  { name: file }: Pick<Storage, "name">,
+  value: string,
+): unknown {
+  if (!(error instanceof PlatterError) || error.code !== "E_INVALID_ARGUMENT") return error;
+  const { qemu } = error.details;
+  return new PlatterError(
+    "E_CORRUPT",
+    `${file}: the image names a backing file that cannot be opened, "${value}": ${error.message}`,
+    { file, field: "backing file", value, ...(qemu !== undefined && { qemu }) },
+  );
 }
 
 /**
