@@ -1,4 +1,5 @@
 /** Hostile chains: directories whose image `top` leads back to itself, too far, or elsewhere. */
+import { execFileSync } from "node:child_process";
 import { linkSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { canary, poke, text, type Poke } from "./images.ts";
@@ -156,6 +157,19 @@ export const hostileChains: readonly HostileChain[] = [
       writeFileSync(join(directory, "top"), overlay(sound, "."));
     },
   },
+  {
+    name: "a-named-pipe",
+    field: "backing file name",
+    code: "E_UNSUPPORTED",
+    make(directory, sound) {
+      // Who opens it waits for ever.
+      execFileSync("mkfifo", [join(directory, "pipe")]);
+      writeFileSync(join(directory, "top"), overlay(sound, "pipe", "raw"));
+    },
+  },
+  backedBy("a-device-without-an-end", "/dev/zero", "E_UNSUPPORTED", "raw"),
+  backedBy("a-terminal", "/dev/tty", "E_UNSUPPORTED", "raw"),
+  backedBy("memory-of-the-process", "/proc/self/mem", "ok", "raw"),
   {
     name: "data-file-is-itself",
     field: "external data file name",

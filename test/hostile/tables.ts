@@ -114,7 +114,7 @@ interface Bitmap {
 
 const plain: Bitmap = {
   name: "b",
-  offset: BigInt(480 * KiB),
+  offset: BigInt(384 * KiB),
   size: 1n,
   flags: 2n,
   type: 1n,
@@ -169,7 +169,7 @@ const bitmaps = [
   bitmap("name-with-zero-byte", "bitmap name", [{ name: "a\0b" }]),
   bitmap("same-name", "bitmap name", [{}, {}]),
   bitmap("table-is-the-header", "bitmap table offset", [{ offset: 0n }]),
-  bitmap("table-unaligned", "bitmap table offset", [{ offset: BigInt(480 * KiB + 8) }]),
+  bitmap("table-unaligned", "bitmap table offset", [{ offset: BigInt(384 * KiB + 8) }]),
   bitmap("table-past-the-end", "bitmap table offset", [{ offset: 1n << 50n }]),
   bitmap("table-at-the-last-offset", "bitmap table offset", [{ offset: (1n << 64n) - 65_536n }]),
   bitmap("table-is-the-l1-table", "bitmap table offset", [{ offset: BigInt(places.l1) }]),
@@ -184,10 +184,10 @@ const bitmaps = [
   bitmap("reserved-flags", "bitmap flags", [{ flags: 0xffff_fff8n }]),
   bitmap("extra-data", "bitmap extra data size", [{ extra: 8n }]),
   bitmap("extra-data-of-4-gib", "bitmap extra data size", [{ extra: 0xffff_ffffn }]),
-  bitmap("entry-of-reserved-bits", "bitmap table entry", [{}], [[480 * KiB, 8, (1n << 64n) - 1n]]),
-  bitmap("entry-past-the-end", "bitmap table entry", [{}], [[480 * KiB, 8, 1n << 50n]]),
-  bitmap("entry-is-the-header", "bitmap table entry", [{}], [[480 * KiB, 8, 0n]]),
-  bitmap("entry-is-l1", "bitmap table entry", [{}], [[480 * KiB, 8, BigInt(places.l1)]]),
+  bitmap("entry-of-reserved-bits", "bitmap table entry", [{}], [[384 * KiB, 8, (1n << 64n) - 1n]]),
+  bitmap("entry-past-the-end", "bitmap table entry", [{}], [[384 * KiB, 8, 1n << 50n]]),
+  bitmap("entry-is-the-header", "bitmap table entry", [{}], [[384 * KiB, 8, 0n]]),
+  bitmap("entry-is-l1", "bitmap table entry", [{}], [[384 * KiB, 8, BigInt(places.l1)]]),
 ];
 
 /** All of them. */
