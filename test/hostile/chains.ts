@@ -8,6 +8,7 @@ import { canary, poke, text, type Poke } from "./images.ts";
 export interface HostileChain {
   readonly name: string;
   readonly field: string;
+  readonly like?: string;
   /** What opening it with all it names ends with. */
   readonly code: string;
   readonly make: (directory: string, sound: Uint8Array) => void;
@@ -198,6 +199,7 @@ export const hostileChains: readonly HostileChain[] = [
   {
     name: "guessed-that-is-a-header",
     field: "backing format",
+    like: "CVE-2008-2004",
     code: "E_NOT_FOUND",
     make(directory, sound) {
       // Of an image that does not say, the format is guessed, as by QEMU: the reason to say it.

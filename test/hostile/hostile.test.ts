@@ -25,12 +25,10 @@ beforeAll(async () => {
   }
 });
 
-/** The exit codes that a command has. */
+/** The exit codes that a command has, of which none is 130: being interrupted because it hangs. */
 const codes: Readonly<Record<string, readonly number[]>> = {
   check: [0, 1, 2, 3, 63],
   audit: [0, 1, 2],
-  // It was interrupted after two seconds.
-  convert: [0, 1, 130],
 };
 
 it("are at least 150, each with a name of its own and a field", () => {

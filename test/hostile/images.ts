@@ -68,20 +68,32 @@ const image = (
 /** Header fields at their edges. */
 const fields: ReadonlyArray<readonly [string, number, 4 | 8, readonly bigint[], string?]> = [
   ["version", 4, 4, [0n, 1n, 4n, 0xffff_ffffn]],
-  ["backing_file_offset", 8, 8, [1n, 111n, 65_535n, 65_536n, 1n << 63n, (1n << 64n) - 1n]],
-  ["cluster_bits", 20, 4, [0n, 8n, 22n, 31n, 63n, 0xffff_ffffn]],
-  ["size", 24, 8, [0n, 1n, 1n << 53n, 1n << 62n, 1n << 63n, (1n << 64n) - 1n]],
+  [
+    "backing_file_offset",
+    8,
+    8,
+    [1n, 111n, 65_535n, 65_536n, 1n << 63n, (1n << 64n) - 1n],
+    "CVE-2014-0144",
+  ],
+  ["cluster_bits", 20, 4, [0n, 8n, 22n, 31n, 63n, 0xffff_ffffn], "CVE-2014-0222"],
+  ["size", 24, 8, [0n, 1n, 1n << 53n, 1n << 62n, 1n << 63n, (1n << 64n) - 1n], "CVE-2013-2096"],
   ["crypt_method", 32, 4, [1n, 2n, 3n, 0xffff_ffffn]],
-  ["l1_size", 36, 4, [0n, 2n, 0x40_0001n, 0x7fff_ffffn, 0xffff_ffffn]],
-  ["l1_table_offset", 40, 8, [0n, 1n, 65_536n, 1n << 40n, 1n << 63n, (1n << 64n) - 65_536n]],
-  ["refcount_table_offset", 48, 8, [0n, 1n, 1n << 40n, (1n << 64n) - 65_536n]],
-  ["refcount_table_clusters", 56, 4, [0n, 2n, 0x1_0000n, 0xffff_ffffn]],
-  ["nb_snapshots", 60, 4, [1n, 1000n, 65_537n, 0xffff_ffffn]],
+  ["l1_size", 36, 4, [0n, 2n, 0x40_0001n, 0x7fff_ffffn, 0xffff_ffffn], "CVE-2014-0143"],
+  [
+    "l1_table_offset",
+    40,
+    8,
+    [0n, 1n, 65_536n, 1n << 40n, 1n << 63n, (1n << 64n) - 65_536n],
+    "CVE-2014-0144",
+  ],
+  ["refcount_table_offset", 48, 8, [0n, 1n, 1n << 40n, (1n << 64n) - 65_536n], "CVE-2014-0144"],
+  ["refcount_table_clusters", 56, 4, [0n, 2n, 0x1_0000n, 0xffff_ffffn], "CVE-2014-0144"],
+  ["nb_snapshots", 60, 4, [1n, 1000n, 65_537n, 0xffff_ffffn], "CVE-2014-0144"],
   ["incompatible_features", 72, 8, [1n, 2n, 4n, 8n, 16n, 32n, 1n << 62n, (1n << 64n) - 1n]],
   ["compatible_features", 80, 8, [1n, (1n << 64n) - 1n]],
   ["autoclear_features", 88, 8, [1n, 2n, (1n << 64n) - 1n]],
   ["refcount_order", 96, 4, [0n, 6n, 7n, 63n, 0xffff_ffffn]],
-  ["header_length", 100, 4, [0n, 72n, 103n, 105n, 65_537n, 0xffff_ffffn]],
+  ["header_length", 100, 4, [0n, 72n, 103n, 105n, 65_537n, 0xffff_ffffn], "CVE-2014-0144"],
   ["compression_type", 104, 4, [0x0100_0000n, 0xff00_0000n]],
 ];
 
@@ -108,11 +120,11 @@ const entries = (
     ["L1 entry", places.l1],
     ["L2 entry", l2],
     ["second L2 entry", l2 + 8],
-    ["refcount table entry", places.refcountTable],
+    ["refcount table entry", places.refcountTable, "CVE-2014-0147"],
   ] as const
-).flatMap(([field, at]) =>
+).flatMap(([field, at, like]) =>
   targets.map(([what, value]) =>
-    image(`${field.replaceAll(" ", "-")}-${what}`, field, [[at, 8, value]]),
+    image(`${field.replaceAll(" ", "-")}-${what}`, field, [[at, 8, value]], like),
   ),
 );
 
@@ -153,7 +165,7 @@ const names: HostileImage[] = [
 ].map((name, i) => ({
   name: `backing-name-${i}`,
   field: "backing file name",
-  like: "CVE-2024-4467",
+  like: "CVE-2015-1851",
   make: (sound) =>
     text(
       poke(sound, [
@@ -233,14 +245,19 @@ const snapshots: HostileImage[] = (
     [0n, 1n, 1n, 16n],
   ] as const
 ).map(([offset, size, lengths, extra], i) =>
-  image(`snapshot-${i}`, "snapshot table entry", [
-    [60, 4, 1n],
-    [64, 8, BigInt(448 * KiB)],
-    [448 * KiB, 8, offset],
-    [448 * KiB + 8, 4, size],
-    [448 * KiB + 12, 4, lengths],
-    [448 * KiB + 36, 4, extra],
-  ]),
+  image(
+    `snapshot-${i}`,
+    "snapshot table entry",
+    [
+      [60, 4, 1n],
+      [64, 8, BigInt(448 * KiB)],
+      [448 * KiB, 8, offset],
+      [448 * KiB + 8, 4, size],
+      [448 * KiB + 12, 4, lengths],
+      [448 * KiB + 36, 4, extra],
+    ],
+    "CVE-2014-0145",
+  ),
 );
 
 const cuts: HostileImage[] = [

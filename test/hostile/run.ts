@@ -23,7 +23,8 @@ export interface Ran {
   readonly peak: number;
 }
 
-const patience = 2000;
+/** Milliseconds after which a command is interrupted; with other programs around, none takes so long. */
+const patience = 20_000;
 const secret = ["--object", `secret,id=s,data=${luksPassword}`];
 
 /** How an image is opened; a LUKS image as somebody does who has its secret. */

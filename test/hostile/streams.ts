@@ -23,6 +23,7 @@ const image = (
 ): HostileImage => ({
   name: `${type}-${name}`,
   field: "compressed cluster",
+  ...(name === "bomb" && { like: "CVE-2015-5162" }),
   make: (sound) => {
     const packed = stream();
     const count = sectors ?? Math.min(mostSectors, Math.floor(packed.length / 512));

@@ -44,6 +44,8 @@ const snapshot = (
 ): HostileImage => ({
   name: `snapshots-${name}`,
   field,
+  ...(field.startsWith("snapshot L1") && { like: "CVE-2014-0145" }),
+  ...(field.includes("snapshots") && { like: "CVE-2014-0144" }),
   make: (sound) => {
     const header: Poke[] = [
       [60, 4, BigInt(entries.length)],
