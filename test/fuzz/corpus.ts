@@ -2,7 +2,7 @@
  * The images that fuzzing starts from: small, and together with every feature there is. Some are made by
  * qemu-img and qemu-io, others by Platter.
  */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -57,6 +57,14 @@ const encryptedWrites: Line = (cwd) => {
   return Promise.resolve(execFileSync("qemu-io", words, { cwd, stdio: "pipe" }));
 };
 
+/** QEMU ends without closing the image, whose refcounts were to be written then. */
+const leftDirty: Line = (cwd) => {
+  const words = ["-f", "qcow2", "-c", "write -P 3 1k 9k", "-c", "abort", imageName];
+  const { signal } = spawnSync("qemu-io", words, { cwd });
+  if (signal !== "SIGABRT") throw new Error(`qemu-io ended with ${signal}`);
+  return Promise.resolve();
+};
+
 const recipes: readonly Recipe[] = [
   {
     name: "tiny clusters",
@@ -87,6 +95,23 @@ const recipes: readonly Recipe[] = [
       "io image write -P 9 30k 512",
     ],
   })),
+  {
+    name: "lazy refcounts, not closed",
+    lines: [
+      "img create -f qcow2 -o cluster_size=4k,lazy_refcounts=on image 1M",
+      writes("image"),
+      leftDirty,
+    ],
+  },
+  {
+    name: "extended L2 entries, compressed",
+    lines: [
+      "img create -f raw source 256k",
+      writes("source"),
+      "img convert -c -O qcow2 -o extended_l2=on,cluster_size=16k source image",
+      "io image write -P 7 100k 512;write -z 40k 1k",
+    ],
+  },
   {
     name: "extended L2 entries",
     lines: [
