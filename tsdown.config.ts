@@ -1,25 +1,12 @@
-import { existsSync } from "node:fs";
 import { defineConfig } from "tsdown";
 import manifest from "./package.json" with { type: "json" };
 
-const commandLine = "src/cli/run.ts";
-
-// One build for all entries, so that they share chunks: an error thrown by platter-img is an
-// instance of the class that platter-img/core exports. Commands are imported lazily by the command
-// line and so become chunks of their own.
-export default defineConfig({
-  entry: {
-    index: "src/index.ts",
-    core: "src/core.ts",
-    "chunks/codec-worker": "src/host/codec-worker.ts",
-    ...(existsSync(commandLine) ? { cli: commandLine } : {}),
-  },
+/** What all builds have in common. */
+const common = defineConfig({
   format: "esm",
   platform: "node",
   target: "node22.18",
   fixedExtension: false,
-  dts: { entry: ["src/index.ts", "src/core.ts"] },
-  outputOptions: { chunkFileNames: "chunks/[name]-[hash].js" },
   // What the package depends on stays an import; nothing else may be one, or slip in.
   deps: {
     onlyBundle: [],
@@ -35,3 +22,39 @@ export default defineConfig({
   // Said of every declaration build with TypeScript 7; the check of the package tests the result.
   suppressWarnings: "TypeScript 7.0 does not yet have a stable API",
 });
+
+/** Runs on threads, which start with a file of their own; looked for beside the code that starts them. */
+const codecWorker = "src/host/codec-worker.ts";
+
+/** What the program seldom needs: it starts without them. */
+const seldomNeeded =
+  /src\/(lab|vm|cli\/commands\/(install|vm|follow-guest)|host\/(crypto|node-zlib)|codec\/(zlib|zstd|portable))/;
+
+export default defineConfig([
+  // One build for both entries, so that they share chunks: an error thrown by platter-img is an
+  // instance of the class that platter-img/core exports.
+  {
+    ...common,
+    entry: { index: "src/index.ts", core: "src/core.ts", "chunks/codec-worker": codecWorker },
+    dts: { entry: ["src/index.ts", "src/core.ts"] },
+    outputOptions: { chunkFileNames: "chunks/[name]-[hash].js" },
+  },
+  // The program in one file: each of thirty would take a third of a millisecond at every start.
+  {
+    ...common,
+    entry: { cli: "src/cli/run.ts" },
+    outDir: "dist/program",
+    dts: false,
+    outputOptions: {
+      codeSplitting: { groups: [{ name: "all", test: (id) => !seldomNeeded.test(id) }] },
+    },
+    checks: { ...common.checks, ineffectiveDynamicImport: false },
+  },
+  {
+    ...common,
+    entry: { "codec-worker": codecWorker },
+    outDir: "dist/program",
+    clean: false,
+    dts: false,
+  },
+]);

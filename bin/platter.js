@@ -14,8 +14,8 @@ if (version[0] < 22 || (version[0] === 22 && version[1] < 18)) {
   var path = process.getBuiltinModule("path");
   // The build if there is one, otherwise the sources of a checkout, which Node runs as they are.
   var root = path.dirname(path.dirname(fs.realpathSync(process.argv[1])));
-  (fs.existsSync(path.join(root, "dist", "cli.js"))
-    ? import("../dist/cli.js")
+  (fs.existsSync(path.join(root, "dist", "program", "cli.js"))
+    ? import("../dist/program/cli.js")
     : import("../src/cli/run.ts")
   )
     .then(function (cli) {

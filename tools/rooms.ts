@@ -26,6 +26,7 @@ const rooms = [
   "copy",
   "commands",
   "host",
+  "vm",
   "lab",
   "cli",
 ] as const;

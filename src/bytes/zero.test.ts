@@ -36,6 +36,17 @@ describe("isZero", () => {
     }
   });
 
+  test("looks at a part only", () => {
+    for (let start = 0; start < 40; start++) {
+      for (let end = start; end < 80; end++) {
+        const bytes = new Uint8Array(90).fill(0xff).subarray(3);
+        bytes.fill(0, start, end);
+        expect(isZero(bytes, start, end), `${start} to ${end}`).toBe(true);
+        expect(isZero(bytes, start, end + 1), `${start} to ${end + 1}`).toBe(false);
+      }
+    }
+  });
+
   test("agrees with the plain way on a cluster with one byte anywhere near its edges", () => {
     const cluster = new Uint8Array(65536 + 8);
     for (const start of [0, 1, 2, 3, 4, 7]) {

@@ -5,6 +5,7 @@ import type * as commands from "../commands/index.ts";
 import type { CommandContext } from "../commands/index.ts";
 import type { SecretReader } from "./secrets.ts";
 import type * as laboratory from "../lab/index.ts";
+import type * as guests from "../vm/index.ts";
 import type { FormatOptionValues } from "../formats/index.ts";
 
 export type {
@@ -41,6 +42,7 @@ export type { SnapshotInfo, SnapshotReference } from "../disk/index.ts";
 export type { LabEvent, LabOptions } from "../lab/index.ts";
 export type { QemuJson } from "../commands/index.ts";
 export type { FormatOptionValues, Measurement } from "../formats/index.ts";
+export type { DiskCost, DiskUsage, GuestState, GuestStore, InstallPlan } from "../vm/index.ts";
 export { nativeNeedsDirect, parseQemuJson, qemuKeyOrder } from "../commands/index.ts";
 export { formatExactSize, formatSize, parseSize, readSize } from "../bytes/index.ts";
 
@@ -113,6 +115,8 @@ export interface Services {
   formats(): Promise<FormatServices>;
   /** The laboratory, and how it writes times. */
   laboratory(): Promise<Pick<typeof laboratory, "lab" | "milliseconds">>;
+  /** Guests, and what runs them. */
+  guests(): Promise<typeof guests>;
   /** Understands the text of a policy file. */
   auditPolicy(): Promise<typeof commands.parseAuditPolicy>;
   /** The words about what images take. */

@@ -13,10 +13,19 @@ export interface Output {
 /** Signals that the command line listens to. */
 export type SignalName = "SIGINT" | "SIGTERM" | "SIGUSR1";
 
+/** The user's terminal as streams, to be joined to something else. */
+export interface Terminal {
+  readonly input: NodeJS.ReadStream;
+  readonly output: NodeJS.WriteStream;
+  /** Whether somebody types at `input`. */
+  readonly isTerminal: boolean;
+}
+
 /** What a run of the program gets from the process around it. */
 export interface Environment {
   readonly stdout: Output;
   readonly stderr: Output;
+  terminal(): Terminal;
   readonly variables: Readonly<Record<string, string | undefined>>;
   /** Milliseconds since some moment; never goes back. */
   readonly now: () => number;

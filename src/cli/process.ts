@@ -5,6 +5,12 @@ export function processEnvironment(): Environment {
   return {
     stdout: streamOutput(process.stdout),
     stderr: streamOutput(process.stderr),
+    // Looked at only when it is wanted: a standard input that was opened may keep the process alive.
+    terminal: () => ({
+      input: process.stdin,
+      output: process.stdout,
+      isTerminal: process.stdin.isTTY && process.stdout.isTTY,
+    }),
     variables: process.env,
     now: () => performance.now(),
     onSignal(name, listener) {

@@ -20,6 +20,7 @@ export const services: Services = {
     return missingCapabilities();
   },
   laboratory: () => import("../lab/index.ts"),
+  guests: () => import("../vm/index.ts"),
   async auditPolicy() {
     const { parseAuditPolicy } = await import("../commands/index.ts");
     return parseAuditPolicy;

@@ -20,12 +20,14 @@ const entries: Readonly<Record<string, () => Promise<CommandSpec>>> = {
   explain: async () => (await import("./commands/explain.ts")).explainCommand,
   dd: async () => (await import("./commands/dd.ts")).ddCommand,
   info: async () => (await import("./commands/info.ts")).infoCommand,
+  install: async () => (await import("./commands/install.ts")).installCommand,
   lab: async () => (await import("./commands/lab.ts")).labCommand,
   map: async () => (await import("./commands/map.ts")).mapCommand,
   measure: async () => (await import("./commands/measure.ts")).measureCommand,
   rebase: async () => (await import("./commands/rebase.ts")).rebaseCommand,
   resize: async () => (await import("./commands/resize.ts")).resizeCommand,
   snapshot: async () => (await import("./commands/snapshot.ts")).snapshotCommand,
+  vm: async () => (await import("./commands/vm.ts")).vmCommand,
 };
 
 /** The names of all commands, sorted. */

@@ -1,3 +1,4 @@
+import type { Bytes } from "../bytes/index.ts";
 import type { Crypto } from "./crypto.ts";
 import type { CodecPool } from "./pool.ts";
 
@@ -37,4 +38,6 @@ export interface Codecs {
    * there are no threads.
    */
   pool?(threads?: number): CodecPool;
+  /** Makes buffers for large pieces of data, such as the system moves fastest. Absent: any will do. */
+  readonly allocate?: (length: number) => Bytes;
 }

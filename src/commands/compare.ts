@@ -86,7 +86,7 @@ async function findDifference(
 ): Promise<Difference | undefined> {
   const total = Math.max(first.size, second.size);
   const pool = codecs.pool?.() ?? localPool(codecs);
-  const buffers = new Buffers();
+  const buffers = new Buffers(codecs.allocate);
   const gatherer = new Gatherer(pool, buffers);
   const read = async (disk: Disk | undefined, { at, end }: Piece): Promise<Bytes | undefined> =>
     disk && gatherer.gather(disk, [{ start: at, end }], at, buffers.take(chunkBytes));

@@ -65,8 +65,11 @@ const segmentBytes = 2 * 1024 * 1024;
 /** Memory for data on its way, unless said otherwise. */
 const defaultMemory = 128 * 1024 * 1024;
 
-/** Segments that are being written while the next ones are read. */
-const writesAhead = 3;
+/**
+ * Segments that are being written while the next one is begun. More would wait for each other in the kernel:
+ * a file has one writer at a time.
+ */
+const writesAhead = 1;
 
 /**
  * Copies all of `source` to the start of `target`, which must be at least as large. The plan is made
@@ -88,23 +91,29 @@ export async function copy(
   const packing = options.compress === true ? packingFor(target, options.level) : undefined;
   const pool = codecs.pool?.(options.threads) ?? localPool(codecs);
   try {
-    await carry(source, target, pool, packing, options);
+    const buffers = new Buffers(codecs.allocate);
+    await carry(source, target, { pool, buffers, packing }, options);
   } finally {
     await pool.close();
   }
 }
 
+/** What a copy uses besides its disks. */
+interface Means {
+  readonly pool: CodecPool;
+  readonly buffers: Buffers;
+  readonly packing: Packing | undefined;
+}
+
 async function carry(
   source: CopySource,
   target: Disk,
-  pool: CodecPool,
-  packing: Packing | undefined,
+  { pool, buffers, packing }: Means,
   options: CopyOptions,
 ): Promise<void> {
   const { signal, onProgress, bytesPerSecond, memory = defaultMemory } = options;
   const total = source.size;
   onProgress?.({ done: 0, total });
-  const buffers = new Buffers();
   const segments = segmentsOf(source, target, options);
   const loader = new Loader(source, new Gatherer(pool, buffers), pool, buffers, {
     bufferBytes: segmentBytes,

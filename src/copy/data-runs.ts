@@ -17,7 +17,7 @@ export function* dataRuns(bytes: Uint8Array, at: number, sparse: number): Genera
   let end = 0;
   for (let from = 0; from < bytes.length;) {
     const to = Math.min(bytes.length, from + step - ((at + from) % step));
-    if (!isZero(bytes.subarray(from, to))) {
+    if (!isZero(bytes, from, to)) {
       if (start < 0) start = from;
       end = to;
     } else if (start >= 0 && to - end >= sparse) {

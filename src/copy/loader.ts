@@ -95,7 +95,7 @@ export class Loader {
       const stop = Math.min(end, at + clusterSize);
       const isWhole = stop - at === clusterSize || stop === packing.targetSize;
       if (!isWhole) continue;
-      if (!this.loading.zeros && isZero(bytes.subarray(from, stop - start))) continue;
+      if (!this.loading.zeros && isZero(bytes, from, stop - start)) continue;
       bytes.fill(0, stop - start, from + clusterSize);
       clusters.push(from);
     }

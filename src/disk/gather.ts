@@ -7,7 +7,7 @@ import {
 } from "../bytes/index.ts";
 import type { CodecPool, PackedCluster } from "../codec/index.ts";
 import type { Disk } from "./disk.ts";
-import { Kind, Runs } from "./mapping.ts";
+import { Kind, SpareRuns, type Runs } from "./mapping.ts";
 
 /** A range of guest bytes, `[start, end)`. */
 export interface GuestRange {
@@ -17,6 +17,8 @@ export interface GuestRange {
 
 /** Reads under way at the same time for one piece of work. */
 const readsAtOnce = 16;
+
+const spareRuns = new SpareRuns(64);
 
 /** Guest bytes that can be read as they are. */
 interface PlainPiece {
@@ -107,7 +109,7 @@ class Work {
     const inside = Math.max(0, Math.min(into.length, disk.size - at));
     into.fill(0, inside);
     const end = guest(at + inside);
-    const runs = new Runs(64);
+    const runs = spareRuns.take();
     for (let position = at; position < end;) {
       runs.clear();
       // Taken before mapping: what the answer names must stay what it is until it has been read.
@@ -121,6 +123,7 @@ class Work {
       }
       position = mapped;
     }
+    spareRuns.give(runs);
   }
 
   private async collectRun(

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { Bytes } from "../bytes/index.ts";
 import { localPool, type CodecPool, type CompressionType, type Packed } from "../codec/index.ts";
 import { threadPool } from "./codec-pool.ts";
-import { nodeCodecs } from "./zlib.ts";
+import { nodeCodecs } from "./codecs.ts";
 import { watchThreads } from "./watch-threads.test-kit.ts";
 
 const clusterSize = 4096;

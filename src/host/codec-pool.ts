@@ -1,5 +1,5 @@
 import { availableParallelism } from "node:os";
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import {
   localPool,
   type CodecPool,
@@ -79,6 +79,8 @@ class ThreadPool implements CodecPool {
 
   private start(): Thread {
     const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
+    // Loaded here, because most commands need no thread.
+    const { Worker } = process.getBuiltinModule("node:worker_threads");
     const worker = new Worker(new URL(`./codec-worker.${extension}`, import.meta.url), {
       resourceLimits: heap,
     });

@@ -2,7 +2,7 @@ import { parentPort } from "node:worker_threads";
 import { canPack, pack, readsOnly, unpack, type PackJob, type UnpackJob } from "../codec/index.ts";
 import { PlatterError, type ErrorCode } from "../errors.ts";
 import { buffersOf } from "./buffers-of.ts";
-import { nodeCodecs } from "./zlib.ts";
+import { nodeCodecs } from "./codecs.ts";
 
 /** A piece of work for a thread. */
 export type Job =

@@ -55,6 +55,11 @@ class Recorder implements Output {
   async drained(): Promise<void> {}
 }
 
+/** An error that no test expects. */
+const unexpected = (): never => {
+  throw new Error("this command should not have been called");
+};
+
 /** A process made of memory. */
 export class FakeEnvironment implements Environment {
   readonly stdout: Recorder;
@@ -69,6 +74,7 @@ export class FakeEnvironment implements Environment {
     this.stderr = new Recorder(terminal);
     this.variables = variables;
   }
+  readonly terminal: Environment["terminal"] = unexpected;
   readonly now = (): number => this.time;
   onSignal(name: SignalName, listener: () => void): () => void {
     const listeners = this.#listeners.get(name) ?? new Set();
@@ -85,11 +91,6 @@ export class FakeEnvironment implements Environment {
     this.exits.push(code);
   }
 }
-
-/** An error that no test expects. */
-const unexpected = (): never => {
-  throw new Error("this command should not have been called");
-};
 
 const descriptions: Record<string, FormatOptionDescription[]> = {
   raw: [{ name: "size", type: "size", summary: "Virtual disk size" }],
@@ -159,6 +160,7 @@ export function fakeServices(commands: Partial<Commands>): Services {
     missing: async () => [],
     secretReader: unexpected,
     laboratory: unexpected,
+    guests: unexpected,
     auditPolicy: async () => (await import("../../src/commands/index.ts")).parseAuditPolicy,
     usageWords: () => import("../../src/commands/index.ts"),
     surroundings: async () => surroundings,

@@ -3,7 +3,7 @@ import { contents, packedBy, testCodecs } from "../../src/codec/codecs.test-kit.
 import type { Codec, Codecs } from "../../src/codec/index.ts";
 import { PlatterError } from "../../src/errors.ts";
 import { findDirectCodecs } from "../../src/host/direct-codecs.ts";
-import { zlibCodec, zstdCodec } from "../../src/host/zlib.ts";
+import { zlibCodec, zstdCodec } from "../../src/host/node-zlib.ts";
 
 const direct = findDirectCodecs();
 

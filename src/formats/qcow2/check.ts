@@ -289,7 +289,10 @@ export class Checker {
         (lower & reservedLow) === 0
       ) {
         const host = hostOffset(upper, lower);
-        if (host === 0) continue;
+        if (host === 0) {
+          index += alike(table, index + 1, l2Entries - index - 1, 0);
+          continue;
+        }
         if (host % clusterSize === 0 && host + clusterSize <= fileEnd) {
           const most = Math.min(l2Entries - index, Math.floor((fileEnd - host) / clusterSize));
           const length = 1 + alike(table, index + 1, most - 1, clusterSize);

@@ -50,10 +50,11 @@ export class CopiedFlags {
   noteCached(isCopied: boolean, start: number, end: number): number {
     const { counts } = this.options;
     const { clusterSize } = this.metadata.geometry;
-    for (let at = start; at < end && this.allRight; at += clusterSize) {
-      const count = counts.cached(at);
-      if (count === undefined) return at;
-      this.note(isCopied, count);
+    for (let at = start; at < end && this.allRight;) {
+      const { length, holds } = counts.cachedRun(at, (end - at) / clusterSize, isCopied);
+      if (length === 0) return at;
+      this.allRight = holds;
+      at += length * clusterSize;
     }
     return end;
   }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { getRefcount, setRefcount } from "./refcount-block.ts";
+import { areSingle, getRefcount, setRefcount } from "./refcount-block.ts";
 
 const viewOf = (...bytes: number[]): DataView => new DataView(Uint8Array.from(bytes).buffer);
 
@@ -33,5 +33,22 @@ describe("refcounts in a block", () => {
       0,
     );
     expect(bits).toBe(512 - 2 ** order);
+  });
+
+  test.each([0, 1, 2, 3, 4, 5, 6])("of 2^%d bits: in a row", (order) => {
+    const view = new DataView(new ArrayBuffer(64));
+    const last = 512 / 2 ** order - 1;
+    expect(areSingle(view, 0, last, order, false)).toBe(true);
+    for (let i = 1; i < 5; i++) setRefcount(view, i, order, 1);
+    expect(areSingle(view, 1, 4, order, true)).toBe(true);
+    expect(areSingle(view, 1, 5, order, true)).toBe(false);
+    expect(areSingle(view, 0, 5, order, true)).toBe(false);
+    expect(areSingle(view, 4, 2, order, false)).toBe(false);
+    expect(areSingle(view, 5, last - 5, order, false)).toBe(true);
+    expect(areSingle(view, 3, 0, order, false)).toBe(true);
+    if (order === 0) return;
+    setRefcount(view, 2, order, 2);
+    expect(areSingle(view, 1, 4, order, true)).toBe(false);
+    expect(areSingle(view, 2, 1, order, false)).toBe(true);
   });
 });

@@ -25,6 +25,26 @@ export function getRefcount(view: DataView, index: number, order: number): numbe
   }
 }
 
+/** Whether each of `length` refcounts from number `index` on is exactly one, or, unless `single`, none is. */
+export function areSingle(
+  view: DataView,
+  index: number,
+  length: number,
+  order: number,
+  single: boolean,
+): boolean {
+  const end = index + length;
+  // The usual width, without choosing anew for each of millions.
+  if (order === 4) {
+    for (let i = index; i < end; i++) if ((view.getUint16(i * 2) === 1) !== single) return false;
+    return true;
+  }
+  for (let i = index; i < end; i++) {
+    if ((getRefcount(view, i, order) === 1) !== single) return false;
+  }
+  return true;
+}
+
 /** Stores `count`, which must fit the width, as refcount number `index`. */
 export function setRefcount(view: DataView, index: number, order: number, count: number): void {
   switch (order) {

@@ -1,5 +1,5 @@
 import type { Metadata } from "./metadata.ts";
-import { getRefcount } from "./refcount-block.ts";
+import { areSingle, getRefcount } from "./refcount-block.ts";
 
 /** Refcounts as they stand in an image that is checked: blocks may be missing or misplaced. */
 export class StoredCounts {
@@ -24,6 +24,23 @@ export class StoredCounts {
     const at = Math.floor(offset / clusterSize) - near.first;
     if (at < 0 || at >= refcountsPerBlock) return undefined;
     return getRefcount(near.view, at, refcountOrder);
+  }
+
+  /**
+   * As {@link StoredCounts.cached} for `most` clusters in a row from `offset` on, as far as the block goes:
+   * whether the refcounts of all are exactly one, or, unless `single`, of none; and how many that are.
+   */
+  cachedRun(
+    offset: number,
+    most: number,
+    single: boolean,
+  ): { readonly length: number; readonly holds: boolean } {
+    const { near } = this;
+    const { clusterSize, refcountsPerBlock, refcountOrder } = this.metadata.geometry;
+    const at = near === undefined ? -1 : Math.floor(offset / clusterSize) - near.first;
+    if (at < 0 || at >= refcountsPerBlock) return { length: 0, holds: true };
+    const length = Math.min(most, refcountsPerBlock - at);
+    return { length, holds: areSingle(near!.view, at, length, refcountOrder, single) };
   }
 
   /** Counts have been corrected, perhaps in another copy of the block. */

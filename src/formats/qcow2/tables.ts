@@ -117,8 +117,9 @@ export class TableCache {
       const at = (offset + start) as HostOffset;
       if (!isMissing(at)) continue;
       // A copy: one table that stays must not keep the others in memory.
+      const own = () => (length === clusterSize ? bytes : bytes.slice(start, start + clusterSize));
       const promise = reading.then(
-        () => new Table(at, bytes.slice(start, start + clusterSize), this.entrySize),
+        () => new Table(at, own(), this.entrySize),
         () => this.read(at),
       );
       this.loading.set(at, promise);

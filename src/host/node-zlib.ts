@@ -9,12 +9,9 @@ import {
   decompressZstdFrames,
   portableZlib,
   type Codec,
-  type Codecs,
   type CompressionType,
 } from "../codec/index.ts";
 import { PlatterError } from "../errors.ts";
-import { threadPool } from "./codec-pool.ts";
-import { findDirectCodecs, type DirectCodecs } from "./direct-codecs.ts";
 import { systemCode } from "./errors.ts";
 
 /** What the calls of node:zlib have in common. */
@@ -105,28 +102,4 @@ export const zstdCodec: Codec = {
         pledgedSrcSize: data.length,
       }),
     ),
-};
-
-let direct: DirectCodecs | undefined;
-
-/**
- * The codecs that Node has: called directly where that can be done, otherwise through `node:zlib`. Both
- * are there at once.
- */
-export const nodeCodecs: Codecs = {
-  pool: (threads) => threadPool(nodeCodecs, threads),
-  crypto: async () => (await import("./crypto.ts")).nodeCrypto,
-  load: (type) => {
-    direct ??= findDirectCodecs();
-    switch (type) {
-      case "zlib":
-        return Promise.resolve(direct.zlib ?? zlibCodec);
-      case "zstd":
-        return Promise.resolve(direct.zstd ?? zstdCodec);
-      default:
-        return Promise.reject(
-          new PlatterError("E_CODEC", `There is no codec for '${String(type)}'.`, { value: type }),
-        );
-    }
-  },
 };

@@ -1,7 +1,7 @@
 import { deflateRawSync, zstdCompressSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import type { Codec, CompressionType } from "../codec/index.ts";
-import { nodeCodecs } from "./zlib.ts";
+import { nodeCodecs } from "./codecs.ts";
 
 const size = 65536;
 const text = new Uint8Array(size).map((_, i) => (i * i) >>> 9);

@@ -1,0 +1,30 @@
+import type { Codecs } from "../codec/index.ts";
+import { PlatterError } from "../errors.ts";
+import { alignedBytes } from "./aligned.ts";
+import { threadPool } from "./codec-pool.ts";
+import { findDirectCodecs, type DirectCodecs } from "./direct-codecs.ts";
+
+let direct: DirectCodecs | undefined;
+
+/**
+ * The codecs that Node has: called directly where that can be done, otherwise through `node:zlib`, which
+ * is loaded then.
+ */
+export const nodeCodecs: Codecs = {
+  pool: (threads) => threadPool(nodeCodecs, threads),
+  allocate: alignedBytes,
+  crypto: async () => (await import("./crypto.ts")).nodeCrypto,
+  async load(type) {
+    direct ??= findDirectCodecs();
+    switch (type) {
+      case "zlib":
+        return direct.zlib ?? (await import("./node-zlib.ts")).zlibCodec;
+      case "zstd":
+        return direct.zstd ?? (await import("./node-zlib.ts")).zstdCodec;
+      default:
+        throw new PlatterError("E_CODEC", `There is no codec for '${String(type)}'.`, {
+          value: type,
+        });
+    }
+  },
+};
