@@ -65,9 +65,25 @@ export interface ErrorDetails {
   readonly cause?: unknown;
 }
 
+/** Characters that a terminal takes for a command, or that end a line or turn text around. */
+const controls = /[\p{Cc}\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu;
+const short: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
+
+/**
+ * `text` with control characters written as `\n`, `\x1b` or `\u202e`: names that come from an image must
+ * not be able to rewrite what a terminal shows, nor pretend to be lines of their own.
+ */
+export function escapeControls(text: string): string {
+  return text.replaceAll(controls, (character) => {
+    const hex = character.charCodeAt(0).toString(16);
+    return short[character] ?? (hex.length > 2 ? `\\u${hex}` : `\\x${hex.padStart(2, "0")}`);
+  });
+}
+
 /**
  * The only error type that Platter throws on purpose. `message` is one line: the file, the field or
- * offset, the value found, and what to do.
+ * offset, the value found, and what to do; control characters in it are escaped. `details` has names as
+ * they are.
  */
 export class PlatterError extends Error {
   override readonly name = "PlatterError";
@@ -77,7 +93,10 @@ export class PlatterError extends Error {
   readonly details: ErrorDetails;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
-    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    super(
+      escapeControls(message),
+      details.cause === undefined ? undefined : { cause: details.cause },
+    );
     this.code = code;
     this.details = details;
   }

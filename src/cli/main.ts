@@ -1,7 +1,6 @@
-import { PlatterError } from "../errors.ts";
+import { escapeControls, PlatterError } from "../errors.ts";
 import type { Services } from "./contract.ts";
 import type { Environment } from "./environment.ts";
-import { escapeControls } from "./escape.ts";
 import { Getopt } from "./getopt.ts";
 import { parseCommandLine } from "./parse.ts";
 import { incomplete, reportError } from "./report.ts";

@@ -1,6 +1,7 @@
+import { escapeControls } from "../errors.ts";
 import type { CommandContext, Progress, Services } from "./contract.ts";
 import type { Environment } from "./environment.ts";
-import { escapeControls } from "./escape.ts";
+import { escapeQemu } from "./escape.ts";
 import type { UserObject } from "./objects.ts";
 import { secretsOf } from "./secrets.ts";
 import { endLine } from "./report.ts";
@@ -127,10 +128,10 @@ export function createSession(
       }
     },
   };
-  const shown = (message: string): string =>
-    face === "platter" || stderr.isTerminal
-      ? escapeControls(message, face === "qemu" ? "\n" : "")
-      : message;
+  const shown = (message: string): string => {
+    if (face === "platter") return escapeControls(message);
+    return stderr.isTerminal ? escapeQemu(message) : message;
+  };
   return session;
 }
 
