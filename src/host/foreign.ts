@@ -14,6 +14,19 @@ export interface ForeignInterface {
   address(bytes: Uint8Array): bigint;
 }
 
-/** Loads koffi, an optional dependency. Throws when it is not installed. */
-export const requireKoffi = (): ForeignInterface =>
-  createRequire(import.meta.url)("koffi") as ForeignInterface;
+const load = createRequire(import.meta.url);
+
+/**
+ * Loads koffi, an optional dependency. Throws when it is not installed. What is used of it is in the native
+ * module, which lies in a package of its own for each platform: finding out which one it is takes `koffi` longer
+ * than all the rest of our start.
+ */
+export function requireKoffi(): ForeignInterface {
+  const { platform, arch } = process;
+  const native = `@koromix/koffi-${platform}-${arch}/${platform}_${arch}/koffi.node`;
+  try {
+    return load(native) as ForeignInterface;
+  } catch {
+    return load("koffi") as ForeignInterface;
+  }
+}
