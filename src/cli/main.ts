@@ -3,7 +3,7 @@ import type { Services } from "./contract.ts";
 import type { Environment } from "./environment.ts";
 import { escapeControls } from "./escape.ts";
 import { Getopt } from "./getopt.ts";
-import { parseCommandLine } from "./parse.ts";
+import { parseCommandLine, readTimeout } from "./parse.ts";
 import { incomplete, reportError } from "./report.ts";
 import { createSession, type Session } from "./session.ts";
 import type { CommandSpec, Face } from "./spec.ts";
@@ -40,6 +40,8 @@ export async function main(
     const parsed = parseCommandLine(command, request.words, session);
     if (parsed.help) return await answer({ kind: "help", command: request.name }, session);
     session.untrusted = parsed.has("untrusted");
+    const timeout = parsed.value("timeout");
+    session.timeout = timeout === undefined ? undefined : readTimeout(timeout);
     return await command.run(parsed, session);
   } catch (error) {
     const signalled = signals.exitCode();

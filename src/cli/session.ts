@@ -28,6 +28,8 @@ export interface Session {
   exitCodeOnError: number;
   /** `--untrusted`: nothing that an image names is opened. */
   untrusted: boolean;
+  /** `--timeout`: milliseconds for each request of a file. */
+  timeout: number | undefined;
   /** Errors are reported as JSON. */
   jsonErrors: boolean;
   /** What the values of `--object` describe, in order. */
@@ -82,6 +84,7 @@ export function createSession(
     signal,
     exitCodeOnError: 1,
     untrusted: false,
+    timeout: undefined,
     jsonErrors: false,
     objects: [],
     paint: painterFor(environment, "stdout"),
@@ -100,6 +103,7 @@ export function createSession(
       const { provider, codecs, sameBytes } = await services.surroundings(
         session.warn,
         face === "qemu" ? "working directory" : "image",
+        session.timeout,
       );
       return {
         provider,
