@@ -144,6 +144,20 @@ describe.skipIf(libc === undefined)("with libc", () => {
     await file.close();
   });
 
+  test("many small reads from memory leave time for signals and timers", async () => {
+    const file = await fresh(new Uint8Array(65536).fill(1));
+    let waited = false;
+    setTimeout(() => (waited = true), 0);
+    const into = new Uint8Array(512);
+    let reads = 0;
+    while (!waited && reads < 1_000_000) {
+      reads++;
+      await file.read(0, into);
+    }
+    expect(waited).toBe(true);
+    await file.close();
+  });
+
   test("takes note of what was written through the descriptor when told", async () => {
     const file = await fresh(new Uint8Array(0));
     expect(file.extent?.(0)).toBeUndefined();
