@@ -4,7 +4,7 @@
  */
 import { spawn } from "node:child_process";
 import { existsSync, readdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { open, PlatterError } from "../../src/index.ts";
 import { describePeer } from "../peers.ts";
@@ -26,12 +26,12 @@ function platter(
     stdio: ["ignore", "pipe", "pipe"],
   });
   let [stdout, stderr] = ["", ""];
-  child.stdout.on("data", (data: Buffer) => {
-    stdout += data.toString();
-    // It has begun.
-    if (signal !== undefined) child.kill(signal);
+  child.stdout.on("data", (data: Buffer) => (stdout += data.toString()));
+  child.stderr.on("data", (data: Buffer) => {
+    // Once it says how far it is, it is in the middle of its work.
+    if (signal !== undefined && stderr === "") child.kill(signal);
+    stderr += data.toString();
   });
-  child.stderr.on("data", (data: Buffer) => (stderr += data.toString()));
   return new Promise((resolve, reject) => {
     const limit = setTimeout(() => {
       child.kill("SIGKILL");
@@ -120,7 +120,7 @@ describePeer(
 );
 
 const disk = join(temporaryDirectory(), "disk");
-beforeAll(() => writeFileSync(disk, new Uint8Array(1 << 20)));
+beforeAll(() => writeFileSync(disk, new Uint8Array(1 << 20).fill(1)));
 
 test.each(["0", "-1", "x", "1e3", "", "1000001"])("--timeout=%s is refused", async (value) => {
   const { code, stderr } = await platter(["info", `--timeout=${value}`, "none"], ".");
@@ -148,9 +148,12 @@ test.each([
   ["SIGTERM", 143],
   ["SIGINT", 130],
 ] as const)("%s goes to the child", async (signal, exit) => {
-  const words = ["bench", "-c", "100000000", "--timeout", "5", "-f", "raw", disk];
+  const made = `${disk}.${signal}`;
+  const words = ["convert", "-r", "100k", "--progress=json", "--timeout", "5", disk, made];
   const { code, stderr } = await platter(words, ".", {}, signal);
-  expect({ code, stderr }).toEqual({ code: exit, stderr: "platter: interrupted.\n" });
+  expect(code).toBe(exit);
+  expect(stderr.split("\n").at(-2)).toBe("platter: interrupted.");
+  expect(readdirSync(dirname(disk))).toEqual(["disk"]);
 });
 
 test("the exit code and the messages are the command's own", async () => {
