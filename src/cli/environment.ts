@@ -11,7 +11,7 @@ export interface Output {
 }
 
 /** Signals that the command line listens to. */
-export type SignalName = "SIGINT" | "SIGTERM" | "SIGUSR1";
+export type SignalName = "SIGHUP" | "SIGINT" | "SIGTERM" | "SIGUSR1";
 
 /** What a run of the program gets from the process around it. */
 export interface Environment {

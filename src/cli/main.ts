@@ -13,7 +13,7 @@ import { allCommands, commandNames, findCommand } from "./table.ts";
 import { notSupported, usageError } from "./usage.ts";
 
 /** Exit codes of processes that were ended by a signal. */
-const SIGNAL_EXITS = { SIGINT: 130, SIGTERM: 143 } as const;
+const SIGNAL_EXITS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
 /**
  * Runs the program. `argv` is as in `process.argv`: the second word is the name it was called by,
@@ -162,13 +162,14 @@ function listenForSignals(
   controller: AbortController,
 ): { exitCode(): number | undefined; stop(): void } {
   let exitCode: number | undefined;
-  const listen = (name: "SIGINT" | "SIGTERM"): (() => void) =>
+  const listen = (name: keyof typeof SIGNAL_EXITS): (() => void) =>
     environment.onSignal(name, () => {
       if (exitCode !== undefined) environment.exit(exitCode);
       exitCode = SIGNAL_EXITS[name];
       controller.abort(name);
     });
   const stops = [
+    listen("SIGHUP"),
     listen("SIGINT"),
     listen("SIGTERM"),
     // Without a listener Node would open its debugger.

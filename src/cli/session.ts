@@ -22,7 +22,7 @@ export interface Session {
   readonly program: string;
   readonly environment: Environment;
   readonly services: Services;
-  /** Aborted by SIGINT and SIGTERM. */
+  /** Aborted by SIGHUP, SIGINT and SIGTERM. */
   readonly signal: AbortSignal;
   /** What an error from here on ends the program with. */
   exitCodeOnError: number;

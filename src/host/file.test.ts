@@ -146,15 +146,15 @@ describe.skipIf(libc === undefined)("with libc", () => {
 
   test("many small reads from memory leave time for signals and timers", async () => {
     const file = await fresh(new Uint8Array(65536).fill(1));
-    let waited = false;
-    setTimeout(() => (waited = true), 0);
+    const seen = { timer: false };
+    setTimeout(() => (seen.timer = true), 0);
     const into = new Uint8Array(512);
     let reads = 0;
-    while (!waited && reads < 1_000_000) {
+    while (!seen.timer && reads < 1_000_000) {
       reads++;
       await file.read(0, into);
     }
-    expect(waited).toBe(true);
+    expect(seen.timer).toBe(true);
     await file.close();
   });
 
