@@ -32,6 +32,7 @@ export const errorCodes = {
     "The image names another file, and the open policy does not allow to open it.",
   E_SAME_FILE: "Source and target are the same file.",
   E_SNAPSHOT_NOT_FOUND: "The image has no internal snapshot of that id or name.",
+  E_TIMEOUT: "A disk or server has not answered within the time that was given.",
   E_TRUNCATED: "The image file is shorter than its own tables say.",
   E_SECRET: "A secret that an encrypted image needs is missing, or cannot be had.",
   E_UNFINISHED: "The image was still being written when its writer ended.",

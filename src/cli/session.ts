@@ -23,12 +23,14 @@ export interface Session {
   readonly program: string;
   readonly environment: Environment;
   readonly services: Services;
-  /** Aborted by SIGINT and SIGTERM. */
+  /** Aborted by SIGHUP, SIGINT and SIGTERM. */
   readonly signal: AbortSignal;
   /** What an error from here on ends the program with. */
   exitCodeOnError: number;
   /** `--untrusted`: nothing that an image names is opened. */
   untrusted: boolean;
+  /** `--timeout`: milliseconds for each request of a file. */
+  timeout: number | undefined;
   /** Errors are reported as JSON. */
   jsonErrors: boolean;
   /** What the values of `--object` describe, in order. */
@@ -83,6 +85,7 @@ export function createSession(
     signal,
     exitCodeOnError: 1,
     untrusted: false,
+    timeout: undefined,
     jsonErrors: false,
     objects: [],
     paint: painterFor(environment, "stdout"),
@@ -101,6 +104,7 @@ export function createSession(
       const { provider, codecs, sameBytes } = await services.surroundings(
         session.warn,
         face === "qemu" ? "working directory" : "image",
+        session.timeout,
       );
       return {
         provider,

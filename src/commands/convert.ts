@@ -18,7 +18,7 @@ import {
 import type { CommandContext } from "./context.ts";
 import type { BitmapCopy } from "./convert-bitmaps.ts";
 import { createFiles } from "./new-files.ts";
-import { openBehind, openImage } from "./open.ts";
+import { asOpenError, openBehind, openImage } from "./open.ts";
 import { refuseSameFile, refuseSameStorage } from "./same-file.ts";
 import { withDisk } from "./with-disk.ts";
 
@@ -109,7 +109,9 @@ export async function convert(
         direct: options.sourceDirect,
         snapshot: options.snapshot,
       };
-      disks.push(await openImage(source, context));
+      const disk = await openImage(source, context);
+      disks.push(disk);
+      if (options.shared !== true) keepFromChanging(disk, name);
     }
     if (options.targetImageOpts !== true) await refuseSameFile(disks, options.target, context);
     await refuseDataFile(disks, format, options, context);
@@ -124,6 +126,19 @@ export async function convert(
     return { target: options.target, format: format.name, size: source.size };
   } finally {
     await Promise.all(disks.map((disk) => disk.close()));
+  }
+}
+
+/** A copy is of one moment: raw data, too, is not to be written by others meanwhile. */
+function keepFromChanging(disk: Disk, name: string): void {
+  try {
+    for (let layer: Disk | undefined = disk; layer !== undefined; layer = layer.backing) {
+      const { format, storage, dataStorage } = layer.image;
+      dataStorage?.lock?.("exclusive");
+      if (format === "raw") storage.lock?.("exclusive");
+    }
+  } catch (error) {
+    throw asOpenError(error, name);
   }
 }
 
@@ -179,7 +194,7 @@ async function fillNew(
     );
     if (backing !== undefined) {
       behind = await inQemuWords(`Could not open '${target}': Could not open backing file: `, () =>
-        openBehind(backing, target, context),
+        openBehind(backing, target, context, "exclusive"),
       );
     }
     const disk = new Disk(made.image, behind, codecs);

@@ -53,10 +53,7 @@ const pieceBytes = 2 * 1024 * 1024;
  */
 export async function dd(options: DdOptions, context: CommandContext): Promise<DdResult> {
   const { source: name, target, sourceFormat: format, imageOpts, shared } = options;
-  await using source = await openImage(
-    { name, format, imageOpts, shared, rawLock: "shared" },
-    context,
-  );
+  await using source = await openImage({ name, format, imageOpts, shared }, context);
   const targetFormat = writableFormat(options);
   const { blockSize = 512, count = Infinity, skip = 0, seek = 0 } = options;
   const end = Math.min(source.size, blockSize * count);
@@ -120,7 +117,10 @@ async function fillExisting(
   target: string,
   context: CommandContext,
 ): Promise<number> {
-  const existing = await openImage({ name: target, format: format.name, writable: true }, context);
+  const existing = await openImage(
+    { name: target, format: format.name, writable: true, rawLock: "shared-resize" },
+    context,
+  );
   return withDisk(existing, async (disk) => {
     const needed = alignUp(job.at + job.end - job.start, 512);
     if (needed > disk.size) await disk.resize(needed);

@@ -146,7 +146,8 @@ async function openLayer(
         openDataFile: async (name: string) => {
           dataStorage = await openDataFile(name, storage, above, options);
           refuseLoop(dataStorage, [...above, ...dataFiles, storage], "data file");
-          if (options.lock !== undefined) dataStorage.lock?.(options.lock(format.name));
+          if (options.lock !== undefined)
+            dataStorage.lock?.(options.lock(options.writable === true ? format.name : "raw"));
           return dataStorage;
         },
       }),

@@ -143,6 +143,20 @@ describe.skipIf(libc === undefined)("with libc", () => {
     await file.close();
   });
 
+  test("many small reads from memory leave time for signals and timers", async () => {
+    const file = await fresh(new Uint8Array(65536).fill(1));
+    const seen = { timer: false };
+    setTimeout(() => (seen.timer = true), 0);
+    const into = new Uint8Array(512);
+    let reads = 0;
+    while (!seen.timer && reads < 1_000_000) {
+      reads++;
+      await file.read(0, into);
+    }
+    expect(seen.timer).toBe(true);
+    await file.close();
+  });
+
   test("takes note of what was written through the descriptor when told", async () => {
     const file = await fresh(new Uint8Array(0));
     expect(file.extent?.(0)).toBeUndefined();

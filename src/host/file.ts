@@ -35,6 +35,12 @@ const raceBytes = 65_536;
 /** Up to so many bytes, copying them takes less time than having a thread do it. */
 const smallRead = 16_384;
 
+/**
+ * One of so many small reads goes through a thread all the same: promises that are kept at once leave no time
+ * for signals and timers.
+ */
+const readsInRow = 512;
+
 const unsupported = -errno("EOPNOTSUPP");
 
 /** An open descriptor and what is known about it. */
@@ -88,6 +94,7 @@ export class FileStorage implements Storage {
   #size: number;
   #closed = false;
   #readsCached = true;
+  #inRow = 0;
   #pending = 0;
   #idle: (() => void) | undefined;
 
@@ -142,9 +149,10 @@ export class FileStorage implements Storage {
 
   /** {@inheritDoc Storage.read} */
   read(offset: number, into: Uint8Array): Promise<number> {
-    if (into.length <= smallRead && this.#readCached(offset, into)) {
+    if (into.length <= smallRead && ++this.#inRow < readsInRow && this.#readCached(offset, into)) {
       return Promise.resolve(into.length);
     }
+    this.#inRow = 0;
     return this.#run("read", offset, async () => {
       const count = await readFull(this.fd, into, offset);
       this.mustReach(offset + count, offset + into.length);

@@ -10,5 +10,6 @@ export type { CreateStorageOptions, NewStorage, OpenMode, StorageProvider } from
 export { applyRecorded, RecordingStorage } from "./recorder.ts";
 export type { Recorded } from "./recorder.ts";
 export type { LockMode, Storage, StorageExtent, WritableStorage } from "./storage.ts";
+export { TimedStorage, timedProvider } from "./timed.ts";
 export { ScratchStorage } from "./scratch.ts";
 export type { ScratchWrite } from "./scratch.ts";

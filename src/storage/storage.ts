@@ -88,9 +88,10 @@ export interface Storage {
 
 /**
  * What others may do while a storage is open. `exclusive`: nothing that conflicts with us (QEMU's
- * default); `shared`: as `qemu-img -U`, others may write; `none`: no lock is taken at all.
+ * default); `shared`: as `qemu-img -U`, others may write; `shared-resize`: that, by who is going to change
+ * the size, which others may forbid; `none`: no lock is taken at all.
  */
-export type LockMode = "exclusive" | "shared" | "none";
+export type LockMode = "exclusive" | "shared" | "shared-resize" | "none";
 
 /** A run of a storage, up to `end` (exclusive), that is all data or all hole. */
 export interface StorageExtent {
