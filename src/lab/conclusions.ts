@@ -109,7 +109,7 @@ function compared(pairs: readonly WriteComparison[], baseline: string): string {
 }
 
 /** "1.4 times as fast (1.2 to 1.6)". */
-function factor({ comparison }: WriteComparison): string {
+export function factor({ comparison }: Pick<WriteComparison, "comparison">): string {
   const { ratio, low, high, verdict } = comparison;
   const range = (a: number, b: number) => `${number(a)} to ${number(b)}`;
   return verdict === "faster"

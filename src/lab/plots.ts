@@ -61,3 +61,47 @@ export function stripChart(title: string, looks: readonly string[]): string {
 }
 
 const fixed = (value: number): string => String(Number(value.toFixed(1)));
+
+/** A line of a chart of growth. */
+export interface GrowthLine {
+  readonly label: string;
+  /** CSS class that colours it. */
+  readonly look: string;
+  /** Seconds, and what had been reached by then. */
+  readonly points: ReadonlyArray<{ readonly x: number; readonly y: number }>;
+}
+
+const growthHeight = 260;
+const legendWidth = 150;
+
+/** Lines over seconds, each staying where it is until its next point, as SVG. */
+export function growthChart(
+  title: string,
+  lines: readonly GrowthLine[],
+  format: (value: number) => string,
+): string {
+  const all = lines.flatMap(({ points }) => points);
+  const end = Math.max(1, ...all.map(({ x }) => x));
+  const top = Math.max(1, ...all.map(({ y }) => y));
+  const left = 70;
+  const right = width - legendWidth;
+  const x = (value: number): string => fixed(left + (value / end) * (right - left));
+  const y = (value: number): string =>
+    fixed(growthHeight - 24 - (value / top) * (growthHeight - 40));
+  const drawn = lines.map(({ label, look, points }, row) => {
+    const path = points
+      .map((point, i) =>
+        i === 0 ? `M${x(point.x)} ${y(point.y)}` : `H${x(point.x)}V${y(point.y)}`,
+      )
+      .join("");
+    const at = 12 + row * 20;
+    return `<g><title>${escapeHtml(label)}</title><path class="line ${look}" d="${path}H${x(end)}"/>
+<rect class="${look}" x="${right + 14}" y="${at - 5}" width="10" height="10" rx="2"/><text x="${right + 30}" y="${at}">${escapeHtml(label)}</text></g>`;
+  });
+  return `<svg class="chart" viewBox="0 0 ${width} ${growthHeight}" role="img" aria-label="${escapeHtml(title)}">
+<path class="whisker" d="M${left} ${y(top)}V${y(0)}H${right}"/>
+<text class="label" x="${left - 6}" y="${y(top)}">${escapeHtml(format(top))}</text><text class="label" x="${left - 6}" y="${y(0)}">0</text>
+<text class="label" x="${right}" y="${growthHeight - 8}">${end.toFixed(0)} s</text>
+${drawn.join("\n")}
+</svg>`;
+}

@@ -42,3 +42,9 @@ export type {
 export type { DiskCost, DiskRequest } from "./new-disks.ts";
 export type { BlockStatistics } from "./qmp-commands.ts";
 export { GuestStore, stateDirectory } from "./store.ts";
+export { cpioArchive, injectInto } from "./cpio.ts";
+export type { InjectedFile } from "./cpio.ts";
+export { probeAcceleration } from "./acceleration.ts";
+export { endedOrderly, findProcess, killProcess, QEMU, startQemu } from "./qemu-process.ts";
+export { runProgram } from "./run-program.ts";
+export type { GuestPaths } from "./store.ts";
