@@ -81,11 +81,11 @@ function endingOnce(
   let ended = false;
   return {
     storage: asWritable(storage),
-    publish: async ({ durable } = { durable: false }) => {
+    publish: async (how) => {
       if (ended) return;
       // Only a publication that worked is an ending: one that failed can still be discarded.
       await publish();
-      if (durable && job !== undefined) await syncName(job.target, job.place.name);
+      if (how?.durable === true && job !== undefined) await syncName(job.target, job.place.name);
       ended = true;
     },
     discard: async () => {
