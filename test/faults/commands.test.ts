@@ -18,7 +18,6 @@ import {
   RecordingStorage,
   type Recorded,
   type StorageProvider,
-  type WritableStorage,
 } from "../../src/storage/index.ts";
 import { FakeEnvironment } from "../cli/harness.ts";
 import { describePeer } from "../peers.ts";
@@ -63,7 +62,7 @@ function recordedFiles(files: Files, log: Log): StorageProvider {
       const storage = new MemoryStorage({ name });
       files.set(name, storage);
       return {
-        storage: open(name, storage) as RecordingStorage & WritableStorage,
+        storage: open(name, storage),
         publish: () => Promise.resolve(),
         discard: () => Promise.resolve(),
       };
@@ -106,7 +105,7 @@ describePeer(["qemu-img", "qemu-io"], "a crash while a command works", (qemuImg,
     const state = cleanFiles();
     const before = scenario.same === undefined ? undefined : await contents(state, scenario.same);
     /** What certainly is on the disk: the state at the last flush, and how far the log was then. */
-    let stable = copied(state);
+    const stable = copied(state);
     let since: Log = [];
     const flushes = log.filter(({ entry }) => entry.kind === "flush").length;
     const perFlush = Math.max(1, Math.round((60 * inject("effort")) / Math.max(1, flushes)));
