@@ -208,7 +208,7 @@ async function fillNew(
     });
     await bitmaps?.copy(disk);
     await made.finish({ durable: sync });
-    await created.publish();
+    await created.publish({ durable: sync });
   } catch (error) {
     await created.discard();
     throw error;

@@ -29,6 +29,8 @@ export interface DdOptions {
   readonly keepTarget?: boolean | undefined;
   /** Others may be writing to the source (`-U`). */
   readonly shared?: boolean | undefined;
+  /** Everything is on stable storage before the result is reported. */
+  readonly sync?: boolean | undefined;
 }
 
 /** What was copied. */
@@ -68,8 +70,8 @@ export async function dd(options: DdOptions, context: CommandContext): Promise<D
   await refuseSameFile([source], target, context);
   const exists = options.keepTarget === true && (await context.provider.exists(target));
   const size = exists
-    ? await fillExisting(job, targetFormat, target, context)
-    : await fillNew(job, targetFormat, target, context);
+    ? await fillExisting(job, targetFormat, options, context)
+    : await fillNew(job, targetFormat, options, context);
   const copied = job.end - job.start;
   return { target, format: targetFormat.name, copied, size, skippedAll: start > end };
 }
@@ -86,7 +88,7 @@ interface Job {
 async function fillNew(
   job: Job,
   format: Format,
-  target: string,
+  { target, sync = false }: DdOptions,
   context: CommandContext,
 ): Promise<number> {
   const size = alignUp(job.at + job.end - job.start, 512);
@@ -101,9 +103,9 @@ async function fillNew(
     );
     const disk = new Disk(made.image, undefined, context.codecs);
     await copyBlocks(job, disk, context);
-    await made.finish({ durable: false });
+    await made.finish({ durable: sync });
     await created.storage.close();
-    await created.publish();
+    await created.publish({ durable: sync });
     return size;
   } catch (error) {
     await discardQuietly(created);
@@ -114,7 +116,7 @@ async function fillNew(
 async function fillExisting(
   job: Job,
   format: Format,
-  target: string,
+  { target, sync = false }: DdOptions,
   context: CommandContext,
 ): Promise<number> {
   const existing = await openImage(
@@ -125,6 +127,7 @@ async function fillExisting(
     const needed = alignUp(job.at + job.end - job.start, 512);
     if (needed > disk.size) await disk.resize(needed);
     await copyBlocks(job, disk, context);
+    if (sync) await disk.flush();
     return disk.size;
   });
 }

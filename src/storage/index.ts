@@ -6,7 +6,13 @@ export type { StorageCall } from "./filter.ts";
 export type { HostExtent, HostExtentKind, HostExtentOptions, Volume } from "./host-extents.ts";
 export { MemoryStorage } from "./memory.ts";
 export type { MemoryStorageOptions } from "./memory.ts";
-export type { CreateStorageOptions, NewStorage, OpenMode, StorageProvider } from "./provider.ts";
+export type {
+  CreateStorageOptions,
+  NewStorage,
+  OpenMode,
+  PublishOptions,
+  StorageProvider,
+} from "./provider.ts";
 export { applyRecorded, RecordingStorage } from "./recorder.ts";
 export type { Recorded } from "./recorder.ts";
 export type { LockMode, Storage, StorageExtent, WritableStorage } from "./storage.ts";

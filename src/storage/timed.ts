@@ -119,7 +119,7 @@ export function timedProvider(provider: StorageProvider, timeout: number): Stora
       const made = await within(timeout, name, "create", creating, discardLate);
       return {
         storage: new TimedStorage(made.storage, timeout) as TimedStorage & WritableStorage,
-        publish: () => within(timeout, name, "publish", made.publish()),
+        publish: (how) => within(timeout, name, "publish", made.publish(how)),
         discard: () => within(timeout, name, "discard", made.discard()),
       };
     },

@@ -12,6 +12,7 @@ import {
   rateLimitOption,
   quietOption,
   shareOption,
+  syncOption,
 } from "../options.ts";
 import type { Parsed } from "../parse.ts";
 import { formatDuration } from "../progress.ts";
@@ -110,6 +111,7 @@ export const convertCommand: CommandSpec = {
     shareOption,
     ...progressOptions,
     quietOption,
+    syncOption,
     jsonOption,
     {
       id: "cache",
@@ -301,7 +303,7 @@ async function run(parsed: Parsed, session: Session): Promise<number> {
       ...(snapshot === undefined ? {} : { snapshot: readSnapshotParameter(snapshot) }),
       bitmaps: parsed.has("bitmaps"),
       skipBrokenBitmaps: parsed.has("skipBrokenBitmaps"),
-      sync: !cache.unsafe,
+      sync: parsed.has("sync") || !cache.unsafe,
       writethrough: cache.writethrough,
       direct: cache.direct,
       sourceDirect: sourceCache.direct,
@@ -315,6 +317,10 @@ async function run(parsed: Parsed, session: Session): Promise<number> {
 
 function checkCombinations(parsed: Parsed): void {
   checkOffloading(parsed);
+  if (parsed.has("sync") && parsed.value("cache") === "unsafe") {
+    const message = "--sync wants everything on stable storage, -t unsafe does not.";
+    throw argumentError("--sync", undefined, message, message);
+  }
   if (parsed.has("targetImageOpts") && !parsed.has("noCreate")) {
     throw argumentError(
       "--target-image-opts",
