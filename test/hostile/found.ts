@@ -79,6 +79,13 @@ export const foundImages: readonly FoundImage[] = [
     mutations: [set("header", "backing_file_size", 16, 4, "0")],
   },
   {
+    name: "backing-format-of-no-bytes",
+    field: "backing format name",
+    was: "an empty name was an unknown format, where QEMU finds the format out",
+    base: "over a raw image",
+    mutations: [set("backing format name", "entry", 120, 1, "0")],
+  },
+  {
     name: "l1-table-at-the-header",
     field: "l1_table_offset",
     was: "QEMU reads the header as a table here; we refuse it, see docs/deviations.md",

@@ -254,10 +254,11 @@ function backingName(
   return name === "" ? undefined : name;
 }
 
-/** The format that a header states for its backing file. */
+/** The format that a header states for its backing file; an empty one is none. */
 export function backingFormat({ extensions }: Header): string | undefined {
   const found = extensions.find(({ type }) => type === ExtensionType.backingFormat);
-  return found === undefined ? undefined : nameText(found.data);
+  const name = found === undefined ? "" : nameText(found.data);
+  return name === "" ? undefined : name;
 }
 
 /**
