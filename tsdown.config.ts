@@ -28,7 +28,7 @@ const codecWorker = "src/host/codec-worker.ts";
 
 /** What the program seldom needs: it starts without them. */
 const seldomNeeded =
-  /src\/(lab|vm|cli\/commands\/(install|vm|follow-guest)|host\/(crypto|node-zlib)|codec\/(zlib|zstd|portable))/;
+  /src\/(lab|vm|cli\/commands\/(install|vm|follow-guest|lab)|host\/(crypto|node-zlib)|codec\/(zlib|zstd|portable))/;
 
 export default defineConfig([
   // One build for both entries, so that they share chunks: an error thrown by platter-img is an

@@ -26,6 +26,7 @@ export type {
   MemoryStorageOptions,
   NewStorage,
   OpenMode,
+  PublishOptions,
   Storage,
   StorageExtent,
   StorageProvider,

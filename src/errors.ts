@@ -32,6 +32,7 @@ export const errorCodes = {
     "The image names another file, and the open policy does not allow to open it.",
   E_SAME_FILE: "Source and target are the same file.",
   E_SNAPSHOT_NOT_FOUND: "The image has no internal snapshot of that id or name.",
+  E_TIMEOUT: "A disk or server has not answered within the time that was given.",
   E_TRUNCATED: "The image file is shorter than its own tables say.",
   E_SECRET: "A secret that an encrypted image needs is missing, or cannot be had.",
   E_UNFINISHED: "The image was still being written when its writer ended.",
@@ -65,9 +66,25 @@ export interface ErrorDetails {
   readonly cause?: unknown;
 }
 
+/** Characters that a terminal takes for a command, or that end a line or turn text around. */
+const controls = /[\p{Cc}\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu;
+const short: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
+
+/**
+ * `text` with control characters written as `\n`, `\x1b` or `\u202e`: names that come from an image must
+ * not be able to rewrite what a terminal shows, nor pretend to be lines of their own.
+ */
+export function escapeControls(text: string): string {
+  return text.replaceAll(controls, (character) => {
+    const hex = character.charCodeAt(0).toString(16);
+    return short[character] ?? (hex.length > 2 ? `\\u${hex}` : `\\x${hex.padStart(2, "0")}`);
+  });
+}
+
 /**
  * The only error type that Platter throws on purpose. `message` is one line: the file, the field or
- * offset, the value found, and what to do.
+ * offset, the value found, and what to do; control characters in it are escaped. `details` has names as
+ * they are.
  */
 export class PlatterError extends Error {
   override readonly name = "PlatterError";
@@ -77,7 +94,10 @@ export class PlatterError extends Error {
   readonly details: ErrorDetails;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
-    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    super(
+      escapeControls(message),
+      details.cause === undefined ? undefined : { cause: details.cause },
+    );
     this.code = code;
     this.details = details;
   }

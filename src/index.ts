@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Disk } from "./disk/index.ts";
+import { Disk } from "./disk/index.ts";
 import {
   openDisk,
   type DiskOptions,
@@ -13,6 +13,8 @@ import {
   type ReferenceResolver,
 } from "./formats/index.ts";
 import { fileProvider, nodeCodecs, sameBytes } from "./host/index.ts";
+import { PlatterError } from "./errors.ts";
+import { TimedStorage } from "./storage/index.ts";
 import type { LockMode, Storage } from "./storage/index.ts";
 import * as commands from "./commands/index.ts";
 import type { CommandContext } from "./commands/index.ts";
@@ -28,6 +30,7 @@ export type {
 } from "./commands/index.ts";
 export type { Measurement, MeasureOptions, StoredRange } from "./formats/index.ts";
 export { FileStorage, fileProvider, missingCapabilities, nodeCodecs } from "./host/index.ts";
+export { TimedStorage, timedProvider } from "./storage/index.ts";
 export { explainUsage, explainVolumes } from "./commands/index.ts";
 export type { UsageNote } from "./commands/index.ts";
 export type { FileProviderOptions } from "./host/index.ts";
@@ -46,6 +49,12 @@ export interface OpenOptions extends Omit<DiskOptions, "references" | "lock"> {
    * take no lock.
    */
   readonly lock?: LockMode;
+  /**
+   * Milliseconds within which each request of a storage has to be answered; otherwise it, and all later
+   * ones, fail with `E_TIMEOUT`. Also for the files that the image names, and for a storage that is given.
+   * Default: none. A request that hangs in the kernel keeps Node from ending, so end the process yourself then.
+   */
+  readonly timeout?: number;
 }
 
 /**
@@ -54,14 +63,23 @@ export interface OpenOptions extends Omit<DiskOptions, "references" | "lock"> {
  * Throws a {@link PlatterError} with a stable `code`; see `docs/errors.md`.
  */
 export async function open(image: string | Storage, options: OpenOptions = {}): Promise<Disk> {
-  const { references = "deny", lock = "exclusive", writable = false, ...rest } = options;
-  const storage = typeof image === "string" ? await files.open(image, { writable, lock }) : image;
-  return openDisk(storage, {
-    codecs: nodeCodecs,
-    ...rest,
-    writable,
-    references: references === "follow" ? follow : references,
-  });
+  const { references = "deny", lock = "exclusive", writable = false, timeout, ...rest } = options;
+  const limited = timeout === undefined ? undefined : checkedTimeout(timeout);
+  const provider = limited === undefined ? files : fileProvider({ timeout: limited });
+  const timed = <T extends Storage | Disk>(given: T): T | TimedStorage =>
+    limited === undefined || given instanceof Disk ? given : new TimedStorage(given, limited);
+  const storage =
+    typeof image === "string" ? await provider.open(image, { writable, lock }) : timed(image);
+  const resolver: DiskOptions["references"] =
+    references === "follow"
+      ? (reference, { name }) =>
+          provider.open(provider.resolve(reference.name, name, reference.kind), {
+            writable: reference.writable,
+          })
+      : typeof references === "function"
+        ? async (...named) => timed(await references(...named))
+        : references;
+  return openDisk(storage, { codecs: nodeCodecs, ...rest, writable, references: resolver });
 }
 
 /** What a command may be given; everything has a default that suits Node. */
@@ -69,10 +87,14 @@ export type CommandOptions = Partial<CommandContext>;
 
 const files = fileProvider();
 
-const follow: ReferenceResolver = (reference, image) =>
-  files.open(files.resolve(reference.name, image.name, reference.kind), {
-    writable: reference.writable,
-  });
+function checkedTimeout(timeout: number): number {
+  if (timeout > 0 && timeout <= 2 ** 31 - 1) return timeout;
+  throw new PlatterError(
+    "E_INVALID_ARGUMENT",
+    `A timeout is a number of milliseconds above 0 and below 2^31, not ${timeout}.`,
+    { field: "timeout", value: timeout },
+  );
+}
 
 const context = (given: CommandOptions): CommandContext => ({
   provider: files,

@@ -9,7 +9,7 @@ import { gzipSync } from "node:zlib";
 import { rolldown } from "rolldown";
 
 /** Bytes, minified and gzipped. */
-const budgets = { "with the page": 48_000, "when needed": 127_000 };
+const budgets = { "with the page": 80_000, "when needed": 100_000 };
 
 const bundle = await rolldown({
   input: join(import.meta.dirname, "../dist/core.js"),
@@ -23,7 +23,12 @@ const chunks = output.filter((item) => item.type === "chunk");
 const sizeOf = (some: typeof chunks): number =>
   some.reduce((sum, { code }) => sum + gzipSync(code, { level: 9 }).length, 0);
 const entry = chunks.filter(({ isEntry }) => isEntry);
-const initial = new Set(entry.flatMap(({ fileName, imports }) => imports.concat(fileName)));
+/** A chunk brings along all that it imports, and what that imports. */
+const initial = new Set(entry.map(({ fileName }) => fileName));
+for (const name of initial) {
+  for (const more of chunks.find(({ fileName }) => fileName === name)?.imports ?? [])
+    initial.add(more);
+}
 const sizes = {
   "with the page": sizeOf(chunks.filter(({ fileName }) => initial.has(fileName))),
   "when needed": sizeOf(chunks.filter(({ fileName }) => !initial.has(fileName))),

@@ -30,6 +30,7 @@ export const peers = {
   chromium: { package: "chromium", version: "--version" },
   mke2fs: { package: "e2fsprogs", version: "-V" },
   e2fsck: { package: "e2fsprogs", version: "-V" },
+  "mkfs.xfs": { package: "xfsprogs", version: "-V" },
   debugfs: { package: "e2fsprogs", version: "-V" },
   sfdisk: { package: "fdisk", version: "--version" },
   losetup: { package: "mount", version: "--version" },

@@ -137,5 +137,6 @@ export interface Services {
   surroundings(
     onWarning: (message: string) => void,
     dataFilesFrom: "image" | "working directory",
+    timeout: number | undefined,
   ): Promise<Pick<CommandContext, "provider" | "codecs" | "sameBytes">>;
 }

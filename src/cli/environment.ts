@@ -11,7 +11,7 @@ export interface Output {
 }
 
 /** Signals that the command line listens to. */
-export type SignalName = "SIGINT" | "SIGTERM" | "SIGUSR1";
+export type SignalName = "SIGHUP" | "SIGINT" | "SIGTERM" | "SIGUSR1";
 
 /** The user's terminal as streams, to be joined to something else. */
 export interface Terminal {

@@ -1,29 +1,31 @@
-/** Whether a terminal takes the character for a command, or lets it turn text around. */
-function isControl(code: number): boolean {
-  return (
-    code < 0x20 ||
-    (code >= 0x7f && code < 0xa0) ||
-    code === 0x200e ||
-    code === 0x200f ||
-    (code >= 0x2028 && code <= 0x202e) ||
-    (code >= 0x2066 && code <= 0x2069)
-  );
-}
+import { escapeControls } from "../errors.ts";
 
-const SHORT: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
+/** How the lines begin that QEMU's own texts go on with after a newline. */
+const qemuLines = [
+  "Could not open backing image.",
+  "Detected format of ",
+  "Identifiers consist of ",
+  "Is another process using the image [",
+  "Optional suffix k, M, G, ",
+  "Please use ",
+  "Some clusters may be leaked, run ",
+  "This option is only supported for image creation",
+  "Try 'qemu-img --help' for more information",
+  "Try --skip-broken-bitmaps, or use ",
+  "Try block-dirty-bitmap-remove to delete ",
+  "You can force-remove ",
+  "You can use 'qemu-img rebase' instead.",
+  "and exabytes, respectively.",
+  "qemu-img: Check failed: ",
+  "qemu-img: Failed in parsing snapshot param ",
+  "qemu-img: warning: Shrinking an image will delete ",
+];
+const escaped = qemuLines.map((line) => line.replaceAll(/[[\].,]/g, String.raw`\$&`));
+const newlines = new RegExp(String.raw`\n(?=${escaped.join("|")})|\n$`, "g");
 
 /**
- * `text` with control characters written as `\n`, `\x1b` or `\u202e`: names that come from an
- * image must not be able to rewrite what a terminal shows. Characters in `keep` stay.
+ * {@link escapeControls} for what QEMU says: newlines stay where its own texts have them, and not where
+ * a name does.
  */
-export function escapeControls(text: string, keep = ""): string {
-  let result = "";
-  for (const character of text) {
-    const code = character.codePointAt(0) ?? 0;
-    if (!isControl(code) || keep.includes(character)) result += character;
-    else if (code < 0x100) {
-      result += SHORT[character] ?? `\\x${code.toString(16).padStart(2, "0")}`;
-    } else result += `\\u${code.toString(16).padStart(4, "0")}`;
-  }
-  return result;
-}
+export const escapeQemu = (text: string): string =>
+  text.split(newlines).map(escapeControls).join("\n");

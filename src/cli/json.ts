@@ -1,3 +1,4 @@
+import { escapeControls } from "../errors.ts";
 import { qemuKeyOrder } from "./contract.ts";
 
 /** What can be written as JSON. Whole numbers above 2^53 are written with all their digits. */
@@ -28,7 +29,8 @@ const QEMU: Style = {
 const PLAIN: Style = {
   indent: "  ",
   keys: (keys) => keys,
-  escape: (code) => code < 0x20 || (code >= 0x7f && code < 0xa0),
+  escape: (code) =>
+    (code < 0x20 || code >= 0x7f) && escapeControls(String.fromCharCode(code)).length > 1,
   hex: (code) => `\\u${code.toString(16).padStart(4, "0")}`,
   emptyList: () => "[]",
 };

@@ -1,9 +1,8 @@
-import { PlatterError } from "../errors.ts";
+import { escapeControls, PlatterError } from "../errors.ts";
 import type { Services } from "./contract.ts";
 import type { Environment } from "./environment.ts";
-import { escapeControls } from "./escape.ts";
 import { Getopt } from "./getopt.ts";
-import { parseCommandLine } from "./parse.ts";
+import { parseCommandLine, readTimeout } from "./parse.ts";
 import { incomplete, reportError } from "./report.ts";
 import { createSession, type Session } from "./session.ts";
 import type { CommandSpec, Face } from "./spec.ts";
@@ -13,7 +12,7 @@ import { allCommands, commandNames, findCommand } from "./table.ts";
 import { notSupported, usageError } from "./usage.ts";
 
 /** Exit codes of processes that were ended by a signal. */
-const SIGNAL_EXITS = { SIGINT: 130, SIGTERM: 143 } as const;
+const SIGNAL_EXITS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
 /**
  * Runs the program. `argv` is as in `process.argv`: the second word is the name it was called by,
@@ -40,6 +39,8 @@ export async function main(
     const parsed = parseCommandLine(command, request.words, session);
     if (parsed.help) return await answer({ kind: "help", command: request.name }, session);
     session.untrusted = parsed.has("untrusted");
+    const timeout = parsed.value("timeout");
+    session.timeout = timeout === undefined ? undefined : readTimeout(timeout);
     return await command.run(parsed, session);
   } catch (error) {
     const signalled = signals.exitCode();
@@ -160,13 +161,14 @@ function listenForSignals(
   controller: AbortController,
 ): { exitCode(): number | undefined; stop(): void } {
   let exitCode: number | undefined;
-  const listen = (name: "SIGINT" | "SIGTERM"): (() => void) =>
+  const listen = (name: keyof typeof SIGNAL_EXITS): (() => void) =>
     environment.onSignal(name, () => {
       if (exitCode !== undefined) environment.exit(exitCode);
       exitCode = SIGNAL_EXITS[name];
       controller.abort(name);
     });
   const stops = [
+    listen("SIGHUP"),
     listen("SIGINT"),
     listen("SIGTERM"),
     // Without a listener Node would open its debugger.

@@ -168,6 +168,15 @@ export const rateLimitOption: OptionSpec = {
   check: sizeCheck("rate limit"),
 };
 
+/** `--sync` of commands that make images; those that change images always do so. */
+export const syncOption: OptionSpec = {
+  id: "sync",
+  friendly: "sync",
+  summary: "have everything on stable storage before success is reported",
+  group: "Behaviour",
+  face: "platter",
+};
+
 /** `-t` of commands that change existing images. */
 export const targetCacheOption: OptionSpec = {
   id: "cache",

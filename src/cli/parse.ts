@@ -2,7 +2,7 @@ import { Getopt, type GetoptOption } from "./getopt.ts";
 import type { Session } from "./session.ts";
 import type { CommandSpec, Face, OptionSpec } from "./spec.ts";
 import { nearest } from "./suggest.ts";
-import { notSupported, usageError } from "./usage.ts";
+import { argumentError, notSupported, usageError } from "./usage.ts";
 
 /** The options and operands of a command line. */
 export interface Parsed {
@@ -28,10 +28,30 @@ const untrustedOption: OptionSpec = {
   group: "Behaviour",
 };
 
+/** Every command of the `platter` face has it, too. */
+const timeoutOption: OptionSpec = {
+  id: "timeout",
+  face: "platter",
+  friendly: "timeout",
+  argument: "seconds",
+  summary:
+    "give up when a disk or server has not answered a request for so long; without it, wait as the system does",
+  group: "Behaviour",
+  check: (value) => void readTimeout(value),
+};
+
+/** The value of `--timeout` in milliseconds. @throws `E_INVALID_ARGUMENT` */
+export function readTimeout(value: string): number {
+  const seconds = /^\d+(\.\d+)?$/.test(value) ? Number(value) : 0;
+  if (seconds > 0 && seconds <= 1_000_000) return seconds * 1000;
+  const message = `--timeout takes a number of seconds above 0 and up to a million, not "${value}".`;
+  throw argumentError("timeout", value, message, message);
+}
+
 /** The options that the command has in that face. */
 export function optionsOf(command: CommandSpec, face: Face): OptionSpec[] {
   const own = command.options.filter((option) => option.face === undefined || option.face === face);
-  return face === "platter" ? [...own, untrustedOption] : own;
+  return face === "platter" ? [...own, untrustedOption, timeoutOption] : own;
 }
 
 /** The long names of an option in that face. */

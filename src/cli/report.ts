@@ -1,6 +1,6 @@
-import { PlatterError } from "../errors.ts";
+import { escapeControls, PlatterError } from "../errors.ts";
 import type { Environment } from "./environment.ts";
-import { escapeControls } from "./escape.ts";
+import { escapeQemu } from "./escape.ts";
 import { jsonLine } from "./json.ts";
 import type { Face } from "./spec.ts";
 import { painterFor } from "./style.ts";
@@ -25,7 +25,7 @@ export function reportError(
   if (json) stderr.write(`${jsonLine({ error: describe(error) })}\n`);
   else if (face === "qemu") {
     const text = `qemu-img: ${known === undefined ? bugText(error) : (known.details.qemu ?? known.message)}`;
-    stderr.write(endLine(stderr.isTerminal ? escapeControls(text, "\n") : text));
+    stderr.write(endLine(stderr.isTerminal ? escapeQemu(text) : text));
   } else {
     const paint = painterFor(environment, "stderr");
     const text = known === undefined ? bugText(error) : known.message + incomplete(known);

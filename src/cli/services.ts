@@ -6,9 +6,9 @@ export const services: Services = {
     const commands = await import("../commands/index.ts");
     return commands[name];
   },
-  async surroundings(onWarning, dataFilesFrom) {
+  async surroundings(onWarning, dataFilesFrom, timeout) {
     const { fileProvider, nodeCodecs, sameBytes } = await import("../host/index.ts");
-    const provider = fileProvider({ onWarning, dataFilesFrom });
+    const provider = fileProvider({ onWarning, dataFilesFrom, timeout });
     return { provider, codecs: nodeCodecs, sameBytes };
   },
   async secretReader() {

@@ -1,6 +1,7 @@
+import { escapeControls } from "../errors.ts";
 import type { CommandContext, Progress, Services } from "./contract.ts";
 import type { Environment } from "./environment.ts";
-import { escapeControls } from "./escape.ts";
+import { escapeQemu } from "./escape.ts";
 import type { UserObject } from "./objects.ts";
 import { secretsOf } from "./secrets.ts";
 import { endLine } from "./report.ts";
@@ -22,12 +23,14 @@ export interface Session {
   readonly program: string;
   readonly environment: Environment;
   readonly services: Services;
-  /** Aborted by SIGINT and SIGTERM. */
+  /** Aborted by SIGHUP, SIGINT and SIGTERM. */
   readonly signal: AbortSignal;
   /** What an error from here on ends the program with. */
   exitCodeOnError: number;
   /** `--untrusted`: nothing that an image names is opened. */
   untrusted: boolean;
+  /** `--timeout`: milliseconds for each request of a file. */
+  timeout: number | undefined;
   /** Errors are reported as JSON. */
   jsonErrors: boolean;
   /** What the values of `--object` describe, in order. */
@@ -82,6 +85,7 @@ export function createSession(
     signal,
     exitCodeOnError: 1,
     untrusted: false,
+    timeout: undefined,
     jsonErrors: false,
     objects: [],
     paint: painterFor(environment, "stdout"),
@@ -100,6 +104,7 @@ export function createSession(
       const { provider, codecs, sameBytes } = await services.surroundings(
         session.warn,
         face === "qemu" ? "working directory" : "image",
+        session.timeout,
       );
       return {
         provider,
@@ -127,10 +132,10 @@ export function createSession(
       }
     },
   };
-  const shown = (message: string): string =>
-    face === "platter" || stderr.isTerminal
-      ? escapeControls(message, face === "qemu" ? "\n" : "")
-      : message;
+  const shown = (message: string): string => {
+    if (face === "platter") return escapeControls(message);
+    return stderr.isTerminal ? escapeQemu(message) : message;
+  };
   return session;
 }
 

@@ -63,7 +63,6 @@ export async function bench(options: BenchOptions, context: CommandContext): Pro
       direct,
       writable: write,
       barriers: !unsafe,
-      rawLock: write ? "exclusive" : "shared",
     },
     context,
   );

@@ -42,7 +42,6 @@ export async function check(options: CheckOptions, context: CommandContext): Pro
   const opened = await openImage(
     {
       ...options,
-      rawLock: "shared",
       writable: what !== undefined,
       repair: what === undefined ? "look" : true,
       ...(dryRun && {

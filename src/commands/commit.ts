@@ -3,7 +3,7 @@ import type { Disk } from "../disk/index.ts";
 import { inPart, PlatterError } from "../errors.ts";
 import type { CommandContext } from "./context.ts";
 import { info } from "./info.ts";
-import { openImage } from "./open.ts";
+import { openImage, type OpenImageOptions } from "./open.ts";
 
 /** Which image to commit, and into which. */
 export interface CommitOptions {
@@ -46,10 +46,13 @@ export async function commit(
   const { name, format, imageOpts, base, direct, sync = true } = options;
   const keep = options.keep === true || base !== undefined;
   const depth = base === undefined ? 1 : await depthOf(base, options, context);
+  const opening = { name, format, imageOpts, direct };
   const disk = await openImage(
-    { name, format, imageOpts, writable: true, barriers: sync, direct, writableDepth: depth },
+    { ...opening, writable: true, barriers: sync, writableDepth: depth },
     context,
-  );
+  ).catch(async (error: unknown) => {
+    throw await asLockedBelow(error, opening, context);
+  });
   let target: Disk | undefined = disk;
   let isCopying = false;
   try {
@@ -70,6 +73,28 @@ export async function commit(
   const result = { filename: disk.name, base: target.name, size: disk.size, emptied: !keep };
   await disk.close();
   return result;
+}
+
+/**
+ * QEMU opens what is below for reading first, and for writing when it is all open: it is by then that the
+ * words for an image that is only read by others come.
+ */
+async function asLockedBelow(
+  error: unknown,
+  opening: OpenImageOptions,
+  context: CommandContext,
+): Promise<unknown> {
+  if (!(error instanceof PlatterError) || error.code !== "E_LOCKED") return error;
+  const { details } = error;
+  if (details.qemu?.includes("Could not open backing file") !== true) return error;
+  try {
+    const disk = await openImage(opening, context);
+    await disk.close();
+  } catch (refused) {
+    return refused;
+  }
+  const qemu = details.qemu?.replace(/^.*?(?=Failed to get)/s, "");
+  return new PlatterError(error.code, error.message, { ...details, qemu });
 }
 
 /** Brings what the layers above `target` have to it, for good. */

@@ -54,7 +54,7 @@ export async function compare(
   context: CommandContext,
 ): Promise<CompareResult> {
   const { strict = false, shared, imageOpts, direct } = options;
-  const common = { shared, imageOpts, direct, rawLock: "shared" } as const;
+  const common = { shared, imageOpts, direct } as const;
   await using first = await openImage(
     { name: options.first, format: options.firstFormat, ...common },
     context,

@@ -1,6 +1,13 @@
 import type { BackingReference, SnapshotReference } from "../disk/index.ts";
 import { Disk } from "../disk/index.ts";
-import { concatenate, copy, salvaging, type CopySource } from "../copy/index.ts";
+import {
+  concatenate,
+  copy,
+  salvaging,
+  type CopyOptions,
+  type CopySource,
+  type ShareMode,
+} from "../copy/index.ts";
 import { inPart, inQemuWords, PlatterError } from "../errors.ts";
 import {
   encryptionServices,
@@ -11,7 +18,7 @@ import {
 import type { CommandContext } from "./context.ts";
 import type { BitmapCopy } from "./convert-bitmaps.ts";
 import { createFiles } from "./new-files.ts";
-import { openBehind, openImage } from "./open.ts";
+import { asOpenError, openBehind, openImage } from "./open.ts";
 import { refuseSameFile, refuseSameStorage } from "./same-file.ts";
 import { withDisk } from "./with-disk.ts";
 
@@ -32,6 +39,11 @@ export interface ConvertOptions {
   readonly threads?: number | undefined;
   /** Most bytes of memory for data on its way. Default 128 MiB. */
   readonly memory?: number | undefined;
+  /**
+   * Whether the target's file shares blocks with the source's, as `cp --reflink`: data is not looked at then, so
+   * zeros in it stay data. Not with `compress`, nor with `sparseSize` 0. Default `never`.
+   */
+  readonly share?: ShareMode | undefined;
   /** The target gets this backing image, and only what the source has itself is copied. */
   readonly backing?: BackingReference | undefined;
   /** Runs of zeros of at least this many bytes are not stored; 0 stores everything. */
@@ -97,7 +109,9 @@ export async function convert(
         direct: options.sourceDirect,
         snapshot: options.snapshot,
       };
-      disks.push(await openImage(source, context));
+      const disk = await openImage(source, context);
+      disks.push(disk);
+      if (options.shared !== true) keepFromChanging(disk, name);
     }
     if (options.targetImageOpts !== true) await refuseSameFile(disks, options.target, context);
     await refuseDataFile(disks, format, options, context);
@@ -112,6 +126,19 @@ export async function convert(
     return { target: options.target, format: format.name, size: source.size };
   } finally {
     await Promise.all(disks.map((disk) => disk.close()));
+  }
+}
+
+/** A copy is of one moment: raw data, too, is not to be written by others meanwhile. */
+function keepFromChanging(disk: Disk, name: string): void {
+  try {
+    for (let layer: Disk | undefined = disk; layer !== undefined; layer = layer.backing) {
+      const { format, storage, dataStorage } = layer.image;
+      dataStorage?.lock?.("exclusive");
+      if (format === "raw") storage.lock?.("exclusive");
+    }
+  } catch (error) {
+    throw asOpenError(error, name);
   }
 }
 
@@ -167,7 +194,7 @@ async function fillNew(
     );
     if (backing !== undefined) {
       behind = await inQemuWords(`Could not open '${target}': Could not open backing file: `, () =>
-        openBehind(backing, target, context),
+        openBehind(backing, target, context, "exclusive"),
       );
     }
     const disk = new Disk(made.image, behind, codecs);
@@ -181,7 +208,7 @@ async function fillNew(
     });
     await bitmaps?.copy(disk);
     await made.finish({ durable: sync });
-    await created.publish();
+    await created.publish({ durable: sync });
   } catch (error) {
     await created.discard();
     throw error;
@@ -255,12 +282,16 @@ function refuseCompressed({ name, image }: Disk, { compress }: ConvertOptions): 
   );
 }
 
-const copyOptions = (options: ConvertOptions, { signal, onProgress }: CommandContext) => ({
+const copyOptions = (
+  options: ConvertOptions,
+  { signal, onProgress }: CommandContext,
+): CopyOptions => ({
   compress: options.compress ?? false,
   level: options.compressionLevel,
   threads: options.threads,
   memory: options.memory,
   sparse: options.sparseSize ?? 4096,
+  share: options.share,
   writethrough: options.writethrough ?? false,
   bytesPerSecond: options.bytesPerSecond,
   signal,
@@ -277,6 +308,8 @@ function checkTarget({
   backing,
   createTarget,
   targetImageOpts,
+  share,
+  sparseSize,
 }: ConvertOptions): Format {
   const format = formatNamed(targetFormat, createTarget === false ? "open" : "create");
   if (createTarget !== false && format.create === undefined) {
@@ -298,6 +331,14 @@ function checkTarget({
       `${target}: compression level ${compressionLevel} says how hard to compress, but nothing is ` +
         `compressed; compress, or leave it out`,
       { file: target, field: "compressionLevel", value: compressionLevel },
+    );
+  }
+  if (share === "always" && (compress === true || sparseSize === 0)) {
+    throw new PlatterError(
+      "E_INVALID_ARGUMENT",
+      `${target}: what is ${compress === true ? "compressed" : "stored in full"} cannot be shared with the ` +
+        `source; leave one of the two out`,
+      { file: target, field: "share", value: share },
     );
   }
   if (backing !== undefined && backing.format === undefined) {

@@ -23,6 +23,8 @@ export interface CreateOptions {
   readonly unsafe?: boolean | undefined;
   /** Creation options by name. */
   readonly formatOptions?: FormatOptionValues | undefined;
+  /** Everything is on stable storage before the result is reported. */
+  readonly sync?: boolean | undefined;
   /** Told what is about to be made, before anything is. */
   readonly onStart?: ((plan: CreateResult) => void) | undefined;
 }
@@ -42,7 +44,7 @@ export async function create(
   options: CreateOptions,
   context: CommandContext,
 ): Promise<CreateResult> {
-  const { name, backing, formatOptions = {} } = options;
+  const { name, backing, formatOptions = {}, sync = false } = options;
   const format = creatable(formatNamed(options.format, "create"), name);
   if (backing !== undefined && format.hasBacking !== true)
     throw backingUnsupported(format.name, name);
@@ -71,8 +73,8 @@ export async function create(
         encryption: await encryptionServices(context),
       }),
     );
-    await made.finish({ durable: false });
-    await created.publish();
+    await made.finish({ durable: sync });
+    await created.publish({ durable: sync });
   } catch (error) {
     await created.discard();
     throw error;

@@ -29,6 +29,8 @@ export interface DdOptions {
   readonly keepTarget?: boolean | undefined;
   /** Others may be writing to the source (`-U`). */
   readonly shared?: boolean | undefined;
+  /** Everything is on stable storage before the result is reported. */
+  readonly sync?: boolean | undefined;
 }
 
 /** What was copied. */
@@ -53,10 +55,7 @@ const pieceBytes = 2 * 1024 * 1024;
  */
 export async function dd(options: DdOptions, context: CommandContext): Promise<DdResult> {
   const { source: name, target, sourceFormat: format, imageOpts, shared } = options;
-  await using source = await openImage(
-    { name, format, imageOpts, shared, rawLock: "shared" },
-    context,
-  );
+  await using source = await openImage({ name, format, imageOpts, shared }, context);
   const targetFormat = writableFormat(options);
   const { blockSize = 512, count = Infinity, skip = 0, seek = 0 } = options;
   const end = Math.min(source.size, blockSize * count);
@@ -71,8 +70,8 @@ export async function dd(options: DdOptions, context: CommandContext): Promise<D
   await refuseSameFile([source], target, context);
   const exists = options.keepTarget === true && (await context.provider.exists(target));
   const size = exists
-    ? await fillExisting(job, targetFormat, target, context)
-    : await fillNew(job, targetFormat, target, context);
+    ? await fillExisting(job, targetFormat, options, context)
+    : await fillNew(job, targetFormat, options, context);
   const copied = job.end - job.start;
   return { target, format: targetFormat.name, copied, size, skippedAll: start > end };
 }
@@ -89,7 +88,7 @@ interface Job {
 async function fillNew(
   job: Job,
   format: Format,
-  target: string,
+  { target, sync = false }: DdOptions,
   context: CommandContext,
 ): Promise<number> {
   const size = alignUp(job.at + job.end - job.start, 512);
@@ -104,9 +103,9 @@ async function fillNew(
     );
     const disk = new Disk(made.image, undefined, context.codecs);
     await copyBlocks(job, disk, context);
-    await made.finish({ durable: false });
+    await made.finish({ durable: sync });
     await created.storage.close();
-    await created.publish();
+    await created.publish({ durable: sync });
     return size;
   } catch (error) {
     await discardQuietly(created);
@@ -117,14 +116,18 @@ async function fillNew(
 async function fillExisting(
   job: Job,
   format: Format,
-  target: string,
+  { target, sync = false }: DdOptions,
   context: CommandContext,
 ): Promise<number> {
-  const existing = await openImage({ name: target, format: format.name, writable: true }, context);
+  const existing = await openImage(
+    { name: target, format: format.name, writable: true, rawLock: "shared-resize" },
+    context,
+  );
   return withDisk(existing, async (disk) => {
     const needed = alignUp(job.at + job.end - job.start, 512);
     if (needed > disk.size) await disk.resize(needed);
     await copyBlocks(job, disk, context);
+    if (sync) await disk.flush();
     return disk.size;
   });
 }

@@ -95,7 +95,8 @@ async function measureImage(
   const { image } = disk;
   const { storage } = image;
   const allocation = await HostAllocation.read(storage);
-  const places = await placeTotals(disk, allocation, context);
+  const sums = await placeTotals(disk, allocation, context);
+  const { places } = sums;
   const written = places.written + places.compressed + places.unknown;
   return {
     filename: storage.name,
@@ -105,7 +106,7 @@ async function measureImage(
     allocated: storage.isDevice === true ? undefined : await storage.allocatedBytes?.(),
     written,
     nonZero: scan ? await countNonZero(disk, written, context) : undefined,
-    preallocation: detectPreallocation(places),
+    preallocation: detectPreallocation(sums),
     places,
     growth: growthOf(storage, places),
     backingFilename: image.backing?.name,

@@ -4,7 +4,7 @@ import { Qcow2Image, formatNamed, probe } from "../formats/index.ts";
 import type { LockMode, Storage } from "../storage/index.ts";
 import type { CommandContext } from "./context.ts";
 import { asOpenError, namedNodes } from "./open.ts";
-import { refuseUntrusted } from "./open-reference.ts";
+import { asReferenceError, refuseUntrusted } from "./open-reference.ts";
 
 /** Which image to look at. */
 export interface InfoOptions {
@@ -50,11 +50,17 @@ export async function info(options: InfoOptions, context: CommandContext): Promi
   const seen = new Set<string>();
   let next: Named | undefined = options;
   while (next !== undefined) {
-    const { description, identity } = await describe(next, options, context);
+    const { description, identity }: Described = await describe(next, options, context).catch(
+      thrower(found.at(-1), next.name),
+    );
     if (identity !== undefined && seen.has(identity)) throw loop(next.name);
     if (identity !== undefined) seen.add(identity);
     found.push(description);
-    const { backingFilename, fullBackingFilename: name, backingFormat: format } = description;
+    const {
+      backingFilename,
+      fullBackingFilename: name,
+      backingFormat: format,
+    }: ImageInfo = description;
     if (backingChain && backingFilename !== undefined) {
       refuseUntrusted({ name: backingFilename }, { name: next.name }, context);
     }
@@ -62,6 +68,11 @@ export async function info(options: InfoOptions, context: CommandContext): Promi
   }
   return found;
 }
+
+/** Throws what went wrong with an image that the one above names, in words that say so. */
+const thrower = (above: ImageInfo | undefined, name: string) => (error: unknown) => {
+  throw above === undefined ? error : asReferenceError(error, { name: above.filename }, name);
+};
 
 /** An image as the user, or the image above it, names it. */
 type Named = Pick<InfoOptions, "name" | "format" | "imageOpts">;
@@ -93,8 +104,9 @@ async function describe(
       await using closing = disk;
       return await describeImage(closing.image, filename, context);
     }
+    const stated = given === undefined ? undefined : formatNamed(given, "open");
     storage = await provider.open(name, { writable: false, lock: "none" });
-    const format = given === undefined ? await probe(storage) : formatNamed(given, "open");
+    const format = stated ?? (await probe(storage));
     const lock = lockFor(format.name, shared);
     if (lock !== "none") storage.lock?.(lock);
     const { onWarning } = context;

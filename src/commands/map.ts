@@ -25,7 +25,7 @@ export interface MapEntry extends Omit<Extent, "storage"> {
 /** Lists where the guest's bytes are, through the backing chain, as `qemu-img map` merges them. */
 export async function* map(options: MapOptions, context: CommandContext): AsyncGenerator<MapEntry> {
   const { start = 0, maxLength = Infinity } = options;
-  await using disk = await openImage({ ...options, rawLock: "shared" }, context);
+  await using disk = await openImage(options, context);
   const end = Math.min(disk.size, start + maxLength);
   for await (const { storage, ...entry } of disk.extents({ start, end, signal: context.signal })) {
     yield { ...entry, filename: storage.name };

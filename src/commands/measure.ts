@@ -48,7 +48,7 @@ export async function measure(
     });
   }
   if (source === undefined) return measureDisk(options, size ?? 0);
-  await using disk = await openImage({ ...source, rawLock: "shared" }, context);
+  await using disk = await openImage(source, context);
   return await measureDisk(options, disk.size, disk, context);
 }
 

@@ -1,6 +1,11 @@
 import { PlatterError } from "../errors.ts";
 import type { Format, FormatOptionValues } from "../formats/index.ts";
-import type { CreateStorageOptions, NewStorage, WritableStorage } from "../storage/index.ts";
+import type {
+  CreateStorageOptions,
+  NewStorage,
+  PublishOptions,
+  WritableStorage,
+} from "../storage/index.ts";
 import type { CommandContext } from "./context.ts";
 import { createStorageOptions, discardQuietly } from "./new-image.ts";
 
@@ -11,7 +16,7 @@ export interface NewFiles {
   /** Nobody has written to the files yet, and they read as zeros. */
   readonly areEmpty: boolean;
   /** Closes the files and gives them their names, when the image in them is finished. */
-  publish(): Promise<void>;
+  publish(options: PublishOptions): Promise<void>;
   /** Closes the files and removes what was made, leaving what was there before. Throws nothing. */
   discard(): Promise<void>;
 }
@@ -53,11 +58,11 @@ export async function createFiles(
     storage: created.storage,
     dataStorage: data?.storage,
     areEmpty: isNew(created) && isNew(data) && asked?.keep !== true,
-    async publish() {
+    async publish(options) {
       await data?.storage.close();
       await created.storage.close();
-      await data?.publish();
-      await created.publish();
+      await data?.publish(options);
+      await created.publish(options);
     },
     async discard() {
       if (data !== undefined) await discardQuietly(data);

@@ -271,7 +271,12 @@ async function openFormat(
     format = driver === undefined ? await probe(storage) : formatNamed(driver, "open");
     return readFormatOptions(format, options, position.mode, noBacking);
   });
-  const disk = await openLayer(format!, storage, runtime, below, dataFile, position);
+  const isProbed = driver === undefined;
+  const { context, mode } = position;
+  if (isProbed && mode.writable && format!.name === "raw") {
+    context.onProbedRaw?.(child.plainName ?? storage.name);
+  }
+  const disk = await openLayer(format!, isProbed, storage, runtime, below, dataFile, position);
   const plainName = isPlain && child.storage !== undefined ? child.plainName : undefined;
   return {
     disk,
@@ -378,6 +383,7 @@ function readFormatOptions(
 
 async function openLayer(
   format: Format,
+  isProbed: boolean,
   storage: Storage,
   runtime: RuntimeOptions,
   below: Below,
@@ -387,6 +393,7 @@ async function openLayer(
   const { codecs, signal } = context;
   const disk = await openDisk(storage, {
     format: format.name,
+    isProbed,
     writable: mode.writable,
     codecs,
     secrets: context.secrets,

@@ -1,5 +1,6 @@
 import type { BackingReference, Disk, FileReference, SnapshotReference } from "../disk/index.ts";
 import { PlatterError } from "../errors.ts";
+import { formatNamed } from "../formats/index.ts";
 import type { LockMode, Storage } from "../storage/index.ts";
 import type { CommandContext } from "./context.ts";
 
@@ -36,22 +37,42 @@ export async function openReference(
   refuseUntrusted(reference, image, context);
   if (reference.kind === "data-file")
     return openDataFile(reference.name, image.name, mode, context);
+  // A file in a format that nobody knows is not opened.
+  if (reference.format !== undefined) formatNamed(reference.format, "open");
   const below = { ...mode, writable: false, snapshot: undefined, repair: undefined };
   if (reference.name.startsWith("json:")) {
     const [{ parseNodeJson }, { openNodes }] = await Promise.all([
       import("./node-options.ts"),
       import("./open-node.ts"),
     ]);
-    const options = parseNodeJson(reference.name.slice("json:".length));
-    if (reference.format !== undefined) options.set("driver", reference.format);
-    const { disk } = await openNodes(options, below, context, above);
-    return disk;
+    try {
+      const options = parseNodeJson(reference.name.slice("json:".length));
+      if (reference.format !== undefined) options.set("driver", reference.format);
+      return (await openNodes(options, below, context, above)).disk;
+    } catch (error) {
+      throw asReferenceError(error, image, reference.name);
+    }
   }
   return provider.open(provider.resolve(reference.name, image.name), {
     writable: above.length === mode.writableDepth,
     lock: "none",
     ...(mode.direct === true && { direct: true }),
   });
+}
+
+/** Options that are wrong in a name that an image has are no fault of the command line's. */
+export function asReferenceError(
+  error: unknown,
+  { name: file }: Pick<Storage, "name">,
+  value: string,
+): unknown {
+  if (!(error instanceof PlatterError) || error.code !== "E_INVALID_ARGUMENT") return error;
+  const { qemu } = error.details;
+  return new PlatterError(
+    "E_CORRUPT",
+    `${file}: the image names a backing file that cannot be opened, "${value}": ${error.message}`,
+    { file, field: "backing file", value, ...(qemu !== undefined && { qemu }) },
+  );
 }
 
 /**

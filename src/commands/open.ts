@@ -19,7 +19,7 @@ export interface OpenImageOptions {
   readonly barriers?: boolean;
   /** Past the host's page cache. */
   readonly direct?: boolean | undefined;
-  /** Raw images are locked in this way; default as all others. */
+  /** How raw images are locked. Default "shared": others may write to a raw disk, too, as QEMU has it. */
   readonly rawLock?: LockMode;
   /** Open the image alone: what is behind it does not matter. */
   readonly alone?: boolean;
@@ -39,12 +39,10 @@ export interface OpenImageOptions {
  */
 export async function openImage(options: OpenImageOptions, context: CommandContext): Promise<Disk> {
   const { name, format, writable = false, shared = false, alone = false } = options;
-  const { barriers, direct, rawLock, writableDepth, snapshot, repair, wrap } = options;
+  const { barriers, direct, rawLock = "shared", writableDepth, snapshot, repair, wrap } = options;
   const { provider, codecs, signal, onWarning, onRepair } = context;
-  const lock = (found: string, isShared: boolean): LockMode => {
-    const usual = isShared ? "shared" : "exclusive";
-    return found === "raw" ? (rawLock ?? usual) : usual;
-  };
+  const lock = (found: string, isShared: boolean): LockMode =>
+    found === "raw" ? rawLock : isShared ? "shared" : "exclusive";
   const mode: ImageMode = {
     writable,
     shared,
@@ -106,7 +104,9 @@ export async function openBehind(
   lock: LockMode = "none",
 ): Promise<Disk> {
   const { codecs, signal } = context;
-  const mode: ImageMode = { writable: false, shared: false, lock: () => lock };
+  const lockOf = (format: string): LockMode =>
+    format === "raw" && lock === "exclusive" ? "shared" : lock;
+  const mode: ImageMode = { writable: false, shared: false, lock: lockOf };
   // The user named this one; only a plain name leads to nothing else.
   const first = backing.name.startsWith("json:") ? context : { ...context, untrusted: false };
   const opened = await openReference(backing, { name }, [], mode, first);
@@ -116,7 +116,7 @@ export async function openBehind(
     codecs,
     secrets: context.secrets,
     signal,
-    lock: () => lock,
+    lock: lockOf,
     references: (reference, image, above) => openReference(reference, image, above, mode, context),
   });
 }

@@ -34,7 +34,10 @@ export async function resize(
   context: CommandContext,
 ): Promise<ResizeResult> {
   const { name, format, imageOpts, preallocation = "off" } = options;
-  const disk = await openImage({ name, format, imageOpts, writable: true }, context);
+  const disk = await openImage(
+    { name, format, imageOpts, writable: true, rawLock: "shared-resize" },
+    context,
+  );
   const oldSize = disk.size;
   try {
     const newSize = newSizeOf(disk, options);

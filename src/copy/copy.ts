@@ -7,6 +7,7 @@ import { Loader, type LoadedSegment, type Packing } from "./loader.ts";
 import { Mover } from "./mover.ts";
 import { Pace } from "./pace.ts";
 import { cutZeros, plan, planTopLayer, type Segment } from "./plan.ts";
+import { Sharing, type ShareMode } from "./sharing.ts";
 import type { CopySource } from "./source.ts";
 import { WriteWindow } from "./write-window.ts";
 
@@ -40,6 +41,8 @@ export interface CopyOptions {
   readonly backed?: number;
   /** With `topLayerOnly`: pieces are widened to multiples of this many bytes. Default 1. */
   readonly unit?: number;
+  /** Whether data is shared with the source instead of copied; never with `compress` or `sparse` 0. Default `never`. */
+  readonly share?: ShareMode | undefined;
   /** A flush after each write. */
   readonly writethrough?: boolean;
   /** Most bytes of data moved in a second. */
@@ -115,7 +118,9 @@ async function carry(
   const total = source.size;
   onProgress?.({ done: 0, total });
   const segments = segmentsOf(source, target, options);
+  const sharing = new Sharing(shareMode(options), target.name, copyUnit(target));
   const loader = new Loader(source, new Gatherer(pool, buffers), pool, buffers, {
+    sharing,
     bufferBytes: segmentBytes,
     zeros: options.sparse === 0,
     packing,
@@ -138,11 +143,20 @@ async function carry(
       throwIfAborted(signal);
       const { segment, bytes } = loaded;
       await pace?.spend(bytes === undefined ? 0 : segment.end - segment.start);
-      await window.group(
-        words("writing", segment.start),
-        () => mover.move(loaded),
-        () => loader.done(loaded),
-      );
+      let current = loaded;
+      const move = async (): Promise<void> => {
+        if (current.located !== undefined) {
+          if (await mover.share(current)) {
+            sharing.worked();
+            return;
+          }
+          sharing.failed(segment);
+          loader.done(current);
+          current = await loader.read(segment);
+        }
+        await mover.move(current);
+      };
+      await window.group(words("writing", segment.start), move, () => loader.done(current));
       onProgress?.({ done: segment.end, total });
     }
     await window.settle();
@@ -155,6 +169,10 @@ async function carry(
   }
   onProgress?.({ done: total, total });
 }
+
+/** What is packed, or stored zeros and all, has to be looked at. */
+const shareMode = ({ share = "never", compress, sparse }: CopyOptions): ShareMode =>
+  compress === true || sparse === 0 ? "never" : share;
 
 function segmentsOf(
   source: CopySource,

@@ -1,7 +1,8 @@
 import { isZero, type Buffers, type Bytes } from "../bytes/index.ts";
 import type { CodecPool, CompressionType } from "../codec/index.ts";
-import type { Gatherer } from "../disk/index.ts";
+import type { Gatherer, Located } from "../disk/index.ts";
 import type { Segment } from "./plan.ts";
+import type { Sharing } from "./sharing.ts";
 import type { CopySource } from "./source.ts";
 
 /** A segment and its contents. */
@@ -11,6 +12,8 @@ export interface LoadedSegment {
   readonly bytes: Bytes | undefined;
   /** What became of compressing it. */
   readonly packed: PackedSegment | undefined;
+  /** Where the bytes lie, instead of the bytes, if they are to be shared. */
+  readonly located?: Located | undefined;
 }
 
 /** The clusters of a segment that get smaller when compressed. */
@@ -40,6 +43,7 @@ export interface Loading {
   readonly zeros: boolean;
   /** Absent: nothing is compressed. */
   readonly packing: Packing | undefined;
+  readonly sharing: Sharing;
 }
 
 /** Reads the contents of segments, several at a time, and compresses them. */
@@ -65,9 +69,25 @@ export class Loader {
   }
 
   async load(segment: Segment): Promise<LoadedSegment> {
+    const { sharing, zeros } = this.loading;
+    if (segment.pieces.length === 0 && !zeros) {
+      return { segment, bytes: undefined, packed: undefined };
+    }
+    if (sharing.isWanted) {
+      const located = await this.source.locate?.(this.gatherer, segment.pieces);
+      if (located !== undefined && sharing.fits(located, this.source.size)) {
+        return { segment, bytes: undefined, packed: undefined, located };
+      }
+      located?.release();
+      sharing.copies(segment);
+    }
+    return this.read(segment);
+  }
+
+  /** As {@link Loader.load}, and nothing is shared. */
+  async read(segment: Segment): Promise<LoadedSegment> {
     const { start, end, pieces } = segment;
-    const { packing, zeros, bufferBytes } = this.loading;
-    if (pieces.length === 0 && !zeros) return { segment, bytes: undefined, packed: undefined };
+    const { packing, bufferBytes } = this.loading;
     const buffer = this.buffers.take(bufferBytes);
     let filled = start;
     for (const piece of pieces) {
@@ -81,7 +101,8 @@ export class Loader {
   }
 
   /** Gives the buffers of a segment back. */
-  done({ bytes, packed }: LoadedSegment): void {
+  done({ bytes, packed, located }: LoadedSegment): void {
+    located?.release();
     if (bytes !== undefined) this.buffers.give(bytes);
     if (packed !== undefined) this.buffers.give(packed.room);
   }

@@ -33,6 +33,19 @@ export class Mover {
     return this.movePlain(start, bytes.subarray(0, end - start));
   }
 
+  /** Shares a segment with the source; false, having made nothing visible of what follows, where that fails. */
+  async share({ segment, located }: LoadedSegment): Promise<boolean> {
+    let done: number = segment.start;
+    for (const { at, length, storage, offset } of located!.pieces) {
+      await this.zeroRange(done, at);
+      if (!(await this.window.share(at, length, storage, offset))) return false;
+      done = at + length;
+    }
+    await this.zeroRange(done, segment.end);
+    await this.writeThrough();
+    return true;
+  }
+
   private async movePlain(at: number, bytes: Uint8Array): Promise<void> {
     let done = 0;
     for (const run of dataRuns(bytes, at, this.sparse)) {

@@ -1,5 +1,5 @@
 import type { Bytes } from "../bytes/index.ts";
-import type { Disk, Extent, ExtentOptions, Gatherer, GuestRange } from "../disk/index.ts";
+import type { Disk, Extent, ExtentOptions, Gatherer, GuestRange, Located } from "../disk/index.ts";
 
 /** What can be copied: a disk, or several one after the other. */
 export interface CopySource {
@@ -15,6 +15,8 @@ export interface CopySource {
     at: number,
     into: Bytes,
   ): Promise<Bytes>;
+  /** See {@link Gatherer.locate}. Absent: nobody can tell. */
+  locate?(gatherer: Gatherer, ranges: readonly GuestRange[]): Promise<Located | undefined>;
 }
 
 /** One disk. */
@@ -22,6 +24,7 @@ export const fromDisk = (disk: Disk): CopySource => ({
   size: disk.size,
   extents: (options) => disk.extents(options),
   gather: (gatherer, ranges, at, into) => gatherer.gather(disk, ranges, at, into),
+  locate: (gatherer, ranges) => gatherer.locate(disk, ranges),
 });
 
 /** The disks one after the other, as one. Offsets of extents are in the whole. */

@@ -1,6 +1,7 @@
 import { alignDown, alignUp } from "../bytes/index.ts";
 import type { Disk, PendingWrite } from "../disk/index.ts";
 import { inQemuWords } from "../errors.ts";
+import type { Storage } from "../storage/index.ts";
 
 /** Writes that belong together, and what to do when they are done. */
 interface Group {
@@ -42,6 +43,21 @@ export class WriteWindow {
       this.own(end);
       done = end - at;
     }
+  }
+
+  /** Begins to share `length` bytes at `at`: see {@link Disk.beginShared}. False where that cannot be. */
+  async share(at: number, length: number, from: Storage, fromOffset: number): Promise<boolean> {
+    for (let done = 0; done < length;) {
+      await this.passClusterOf(at + done);
+      const begun = await inQemuWords(this.words, () =>
+        this.disk.beginShared(at + done, length - done, from, fromOffset + done),
+      );
+      if (begun === undefined) return false;
+      this.current.push(begun.pending);
+      this.own(begun.end);
+      done = begun.end - at;
+    }
+    return true;
   }
 
   /** As {@link WriteWindow.write}, of packed clusters: see {@link Disk.beginPacked}. */

@@ -37,14 +37,29 @@ describe("the preallocation mode", () => {
     const places = Object.fromEntries(
       Object.entries({ ...nothing, ...shares }).map(([name, share]) => [name, share * MiB]),
     ) as Record<keyof PlaceTotals, number>;
-    expect(detectPreallocation(places)).toBe(mode);
+    expect(detectPreallocation({ places, besideWritten: 0 })).toBe(mode);
   });
 
   it("does not see the rest of a raw file's last sector", () => {
-    expect(detectPreallocation({ ...nothing, written: 1000, zero: 24 })).toBe("full");
+    expect(
+      detectPreallocation({ places: { ...nothing, written: 1000, zero: 24 }, besideWritten: 0 }),
+    ).toBe("full");
   });
 
   it("does not mind a little of another kind", () => {
-    expect(detectPreallocation({ ...nothing, hole: 100 * MiB, none: MiB / 2 })).toBe("metadata");
+    expect(
+      detectPreallocation({
+        places: { ...nothing, hole: 100 * MiB, none: MiB / 2 },
+        besideWritten: 0,
+      }),
+    ).toBe("metadata");
+  });
+
+  it("does not take for reserved what was made zeros beside a write", () => {
+    const places = { ...nothing, none: 90 * MiB, reserved: 15 * MiB, written: MiB };
+    expect(detectPreallocation({ places, besideWritten: 15 * MiB })).toBe("off");
+    expect(detectPreallocation({ places, besideWritten: 5 * MiB })).toBe("mixed");
+    const grown = { ...nothing, reserved: 100 * MiB, written: MiB };
+    expect(detectPreallocation({ places: grown, besideWritten: 15 * MiB })).toBe("falloc");
   });
 });

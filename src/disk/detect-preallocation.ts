@@ -1,4 +1,4 @@
-import type { PlaceTotals } from "./placement.ts";
+import type { PlaceSums } from "./placement.ts";
 
 /**
  * How an image was preallocated, as far as it can be told from what is there. `full`: or wholly
@@ -14,11 +14,11 @@ const noise = 0.01;
  * Tells the preallocation mode from what has not been written yet: nothing is there (off), places on
  * holes (metadata), places in reserved space (falloc); where everything has been written, full.
  */
-export function detectPreallocation(places: PlaceTotals): DetectedPreallocation {
+export function detectPreallocation({ places, besideWritten }: PlaceSums): DetectedPreallocation {
   const ways: ReadonlyArray<readonly [DetectedPreallocation, number]> = [
     ["off", places.none + places.zero],
     ["metadata", places.hole],
-    ["falloc", places.reserved],
+    ["falloc", places.reserved - besideWritten],
     ["unknown", places.unknown],
   ];
   // Places that the host tells nothing of are just data where there is room without a place.

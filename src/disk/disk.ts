@@ -9,7 +9,8 @@ import {
 } from "../bytes/index.ts";
 import { canPack, readsOnly, type Codecs } from "../codec/index.ts";
 import { PlatterError } from "../errors.ts";
-import type { Change, Image, Preallocation, ResizeOptions } from "./image.ts";
+import type { Storage } from "../storage/index.ts";
+import type { Change, Edge, Image, Preallocation, ResizeOptions } from "./image.ts";
 import { GuestData } from "./guest-data.ts";
 import { Kind, SpareRuns, type Runs } from "./mapping.ts";
 import { extents, type Extent, type ExtentOptions } from "./extents.ts";
@@ -22,9 +23,27 @@ const zeroChunk = 1024 * 1024;
 /** A write of up to so many bytes, with what is beside it, is made in one piece. */
 const togetherBytes = 256 * 1024;
 
+/** So many bytes of zeros beside a write are better made by the host. */
+const zeroedBytes = 16 * 1024;
+
 /** Runs that one request looks at in one go, and a request that needs only the first. */
 const manyRuns = new SpareRuns(64);
 const firstRun = new SpareRuns(1);
+
+/** How the data of a write gets to its place. */
+interface Putting {
+  /** `length` guest bytes from `start` on go to `host`, where data has been before. */
+  readonly overwrite: (host: HostOffset, start: GuestOffset, length: number) => Promise<void>;
+  /** The guest bytes of a change go to its place, with what is beside them. */
+  readonly change: (change: Change) => Promise<void>;
+}
+
+/** A write that has been begun: up to where, and when its data is down. */
+interface Begun {
+  readonly end: GuestOffset;
+  readonly pending: PendingWrite;
+  readonly written: Promise<void>;
+}
 
 /**
  * What the guest sees: the bytes 0 … size of an image and of the images behind it.
@@ -78,7 +97,7 @@ export class Disk {
   /** As {@link Disk.write}, of a range that is known to be inside the disk. */
   private async writeRange(at: GuestOffset, from: Uint8Array): Promise<void> {
     for (let done = 0; done < from.length;) {
-      const { end, pending } = await this.begin(advance(at, done), from.subarray(done));
+      const { end, pending } = await this.beginBytes(advance(at, done), from.subarray(done));
       await pending.finish();
       done = end - at;
     }
@@ -95,14 +114,49 @@ export class Disk {
     this.checkRange(at, from.length);
     this.checkWritable();
     this.image.changing?.(at, at + from.length);
-    return this.begin(guest(at), from);
+    return this.beginBytes(guest(at), from);
   }
 
-  private async begin(
-    at: GuestOffset,
-    from: Uint8Array,
-  ): Promise<{ readonly end: GuestOffset; readonly pending: PendingWrite }> {
-    const end = advance(at, from.length);
+  /**
+   * As {@link Disk.beginWrite} for `length` bytes at `fromOffset` of another storage, whose blocks both share
+   * then. Undefined, with nothing begun, where that cannot be.
+   */
+  async beginShared(
+    at: number,
+    length: number,
+    from: Storage,
+    fromOffset: number,
+  ): Promise<{ readonly end: number; readonly pending: PendingWrite } | undefined> {
+    this.checkRange(at, length);
+    this.checkWritable();
+    const { storage } = this.data;
+    if (storage.share === undefined || this.data.isEncrypted) return undefined;
+    this.image.changing?.(at, at + length);
+    let isShared = true;
+    const share = async (host: HostOffset, start: number, count: number): Promise<void> => {
+      isShared = await storage.share!(from, fromOffset + (start - at), host, count);
+    };
+    const begun = await this.begin(guest(at), advance(guest(at), length), {
+      overwrite: share,
+      change: async ({ host, start, end, edges }) => {
+        if (edges.length > 0) isShared = false;
+        else await share(host, start, end - start);
+      },
+    });
+    await begun.written.catch(() => undefined);
+    if (isShared) return begun;
+    await begun.pending.giveUp();
+    return undefined;
+  }
+
+  private beginBytes(at: GuestOffset, from: Uint8Array): Promise<Begun> {
+    return this.begin(at, advance(at, from.length), {
+      overwrite: (host, start, length) => this.data.write(host, start, from.subarray(0, length)),
+      change: (change) => this.writeWithEdges(change, from.subarray(0, change.end - at)),
+    });
+  }
+
+  private async begin(at: GuestOffset, end: GuestOffset, put: Putting): Promise<Begun> {
     const runs = firstRun.take();
     const release = this.image.lease?.();
     let place: HostOffset | undefined;
@@ -123,21 +177,18 @@ export class Disk {
       firstRun.give(runs);
       if (place === undefined) release?.();
     }
-    if (place === undefined) return this.beginChange(at, end, from);
-    const written = this.data.write(place, at, from.subarray(0, length));
-    return { end: advance(at, length), pending: new PendingOverwrite(written, release) };
+    if (place === undefined) return this.beginChange(at, end, put);
+    const written = put.overwrite(place, at, length);
+    const pending = new PendingOverwrite(written, release);
+    return { end: advance(at, length), pending, written };
   }
 
   /** Begins to write as much of [at, end) as one change can take, copying what is beside it. */
-  private async beginChange(
-    at: GuestOffset,
-    end: GuestOffset,
-    from: Uint8Array,
-  ): Promise<{ readonly end: GuestOffset; readonly pending: PendingWrite }> {
+  private async beginChange(at: GuestOffset, end: GuestOffset, put: Putting): Promise<Begun> {
     const change = await this.image.writer!.ensure(at, end);
-    const written = this.writeWithEdges(change, from.subarray(0, change.end - at));
+    const written = put.change(change);
     const forget = (): void => this.data.forgetUnpacked();
-    return { end: change.end, pending: new PendingChange([change], written, forget) };
+    return { end: change.end, pending: new PendingChange([change], written, forget), written };
   }
 
   /** Writes `bytes` to the place of a change, and beside them what the guest sees there now. */
@@ -145,6 +196,12 @@ export class Disk {
     const { edges, host, start, end } = change;
     const first = Math.min(start, ...edges.map((edge) => edge.start));
     const last = Math.max(end, ...edges.map((edge) => edge.end));
+    if (
+      last - first - bytes.length >= zeroedBytes &&
+      (await this.makeZeros(edges, advance(host, first - start), last - first))
+    ) {
+      return this.data.write(host, start, bytes);
+    }
     if (edges.length === 0 || last - first > togetherBytes) {
       for (const edge of edges) {
         const old = new Uint8Array(edge.end - edge.start);
@@ -160,6 +217,23 @@ export class Disk {
     }
     whole.set(bytes, start - first);
     await this.data.write(advance(host, first - start), guest(first), whole);
+  }
+
+  /**
+   * Has the host make zeros of `length` bytes at `host`, if that is what the guest sees in all of `edges`: then
+   * nothing has to be written there. False where it is not, or the host cannot.
+   */
+  private async makeZeros(
+    edges: readonly Edge[],
+    host: HostOffset,
+    length: number,
+  ): Promise<boolean> {
+    const { storage, isEncrypted } = this.data;
+    if (storage.zero === undefined || storage.isDevice === true || isEncrypted) return false;
+    for (const { start, end } of edges) {
+      if (!(await this.readsAsZeros(guest(start), guest(end)))) return false;
+    }
+    return storage.zero(host, length, { unmap: false });
   }
 
   /**

@@ -20,7 +20,7 @@ export interface Extent {
   readonly data: boolean;
   /** The stored bytes are compressed. */
   readonly compressed: boolean;
-  /** Where the bytes are in `storage`; absent where they have no place of their own. */
+  /** Where the bytes are in `storage`; absent where they are not there as the guest sees them. */
   readonly offset?: number;
   /** The storage of the deciding layer that holds its guest data. */
   readonly storage: Storage;
@@ -91,9 +91,10 @@ async function* walk(layer: Layer, start: number, end: number): AsyncGenerator<E
   const { disk, depth, signal } = layer;
   const { image } = disk;
   const runs = new Runs();
+  const { isEncrypted = false } = image;
   // What is not there in an encrypted image is not zeros, but what zeros decrypt to.
   const looksIntoStorage =
-    image.isEncrypted !== true &&
+    !isEncrypted &&
     (layer.holes || image.isTransparent === true || ((await image.mapsHoles?.()) ?? false));
   for (let at = start; at < end;) {
     throwIfAborted(signal);
@@ -106,7 +107,7 @@ async function* walk(layer: Layer, start: number, end: number): AsyncGenerator<E
       const host = runs.host[i]! + (from - runs.guest[i]!);
       switch (runs.kind[i]) {
         case Kind.unallocated:
-          yield* below(layer, from, to, runs.host[i] === nowhere ? undefined : host);
+          yield* below(layer, from, to, isEncrypted || runs.host[i] === nowhere ? undefined : host);
           break;
         case Kind.compressed:
           yield {
@@ -127,7 +128,7 @@ async function* walk(layer: Layer, start: number, end: number): AsyncGenerator<E
             present: true,
             zero: true,
             data: false,
-            ...(runs.host[i] !== nowhere && { offset: host }),
+            ...(!isEncrypted && runs.host[i] !== nowhere && { offset: host }),
           };
           break;
         default:
@@ -140,7 +141,7 @@ async function* walk(layer: Layer, start: number, end: number): AsyncGenerator<E
               present: true,
               zero: false,
               data: true,
-              offset: host,
+              ...(!isEncrypted && { offset: host }),
             };
       }
     }

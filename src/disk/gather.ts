@@ -1,11 +1,13 @@
 import {
   guest,
+  lower,
   type Buffers,
   type Bytes,
   type GuestOffset,
   type HostOffset,
 } from "../bytes/index.ts";
 import type { CodecPool, PackedCluster } from "../codec/index.ts";
+import type { Storage } from "../storage/index.ts";
 import type { Disk } from "./disk.ts";
 import { Kind, SpareRuns, type Runs } from "./mapping.ts";
 
@@ -73,6 +75,26 @@ export class Gatherer {
     }
   }
 
+  /**
+   * Where the bytes of `ranges` lie, in guest order, if all of them lie plainly in storages; undefined
+   * otherwise. They stay there until `release` is called.
+   */
+  async locate(disk: Disk, ranges: readonly GuestRange[]): Promise<Located | undefined> {
+    const work = new Whereabouts();
+    try {
+      for (const { start, end } of ranges) {
+        disk.checkRange(start, end - start);
+        await work.collect(disk, guest(start), guest(end));
+      }
+    } catch (error) {
+      work.release();
+      throw error;
+    }
+    if (work.isPlain) return work;
+    work.release();
+    return undefined;
+  }
+
   private async unpack(disk: Disk, pieces: PackedPiece[], data: Bytes): Promise<Bytes> {
     pieces.sort((a, b) => a.host - b.host);
     const { runs, total } = packedRuns(disk, pieces);
@@ -89,6 +111,69 @@ export class Gatherer {
     if (result.failure === undefined) return result.data;
     const { host, length } = pieces[result.failure.index]!;
     throw disk.data.damaged(host, length, result.failure.reason);
+  }
+}
+
+/** Guest bytes as they lie in a storage. */
+interface LocatedPiece {
+  readonly at: number;
+  readonly length: number;
+  readonly storage: Storage;
+  readonly offset: number;
+}
+
+/** See {@link Gatherer.locate}. */
+export interface Located {
+  readonly pieces: readonly LocatedPiece[];
+  readonly release: () => void;
+}
+
+/** Finds plain bytes through the backing chain. */
+class Whereabouts implements Located {
+  readonly pieces: LocatedPiece[] = [];
+  isPlain = true;
+  private readonly releases: Array<() => void> = [];
+
+  readonly release = (): void => {
+    for (const release of this.releases.splice(0)) release();
+  };
+
+  async collect(disk: Disk, at: GuestOffset, end: GuestOffset): Promise<void> {
+    const runs = spareRuns.take();
+    for (let position = at; position < end && this.isPlain;) {
+      runs.clear();
+      const release = disk.image.lease?.();
+      if (release !== undefined) this.releases.push(release);
+      const mapped =
+        position < disk.size
+          ? await disk.mapSome(position, lower(end, guest(disk.size)), runs)
+          : end;
+      for (let i = 0; i < runs.count && this.isPlain; i++) {
+        const start = guest(Math.max(runs.guest[i]!, position));
+        const stop = guest(Math.min(runs.guest[i]! + runs.length[i]!, mapped));
+        await this.collectRun(disk, runs, i, start, stop);
+      }
+      position = mapped;
+    }
+    spareRuns.give(runs);
+  }
+
+  private async collectRun(
+    disk: Disk,
+    runs: Runs,
+    i: number,
+    at: GuestOffset,
+    end: GuestOffset,
+  ): Promise<void> {
+    const kind = runs.kind[i];
+    if (kind === Kind.data && !disk.data.isEncrypted) {
+      const { storage } = disk.data;
+      this.pieces.push({ at, length: end - at, storage, offset: runs.hostOf(i, at) });
+    } else if (kind === Kind.unallocated && disk.backing !== undefined) {
+      await this.collect(disk.backing, at, end);
+    } else if (kind === Kind.data || kind === Kind.compressed) {
+      this.isPlain = false;
+    }
   }
 }
 

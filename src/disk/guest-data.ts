@@ -31,6 +31,7 @@ export class GuestData {
 
   /** Fills `into` with the guest bytes from `at` on, which are at `host`. Throws `E_TRUNCATED`. */
   async read(host: HostOffset, at: GuestOffset, into: Uint8Array): Promise<void> {
+    if (host + into.length > Number.MAX_SAFE_INTEGER) throw this.truncated(host, into.length, 0);
     const count =
       this.encrypted === undefined
         ? await this.storage.read(host, into)
@@ -38,8 +39,9 @@ export class GuestData {
     if (count < into.length) throw this.truncated(host, into.length, count);
   }
 
-  /** Writes the guest bytes from `at` on to `host`. */
+  /** Writes the guest bytes from `at` on to `host`. Throws `E_TRUNCATED` where no file reaches. */
   async write(host: HostOffset, at: GuestOffset, from: Uint8Array): Promise<void> {
+    if (host + from.length > Number.MAX_SAFE_INTEGER) throw this.truncated(host, from.length, 0);
     if (this.encrypted !== undefined) return this.encrypted.write(host, at, from);
     return this.storage.write!(host, from);
   }
@@ -107,7 +109,7 @@ export class GuestData {
     return new PlatterError(
       "E_TRUNCATED",
       `${file}: guest data at ${host} to ${host + wanted} ends after the end of the file ` +
-        `(${host + count}); the file has been cut short`,
+        `(${Math.min(host + count, this.storage.size)}); the file has been cut short`,
       { file, offset: host },
     );
   }

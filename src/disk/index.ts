@@ -15,7 +15,7 @@ export type { DetectedPreallocation } from "./detect-preallocation.ts";
 export { Disk } from "./disk.ts";
 export { DiskStorage } from "./disk-storage.ts";
 export { Gatherer } from "./gather.ts";
-export type { GuestRange } from "./gather.ts";
+export type { GuestRange, Located } from "./gather.ts";
 export type { Extent, ExtentOptions } from "./extents.ts";
 export { HostAllocation, HostState } from "./host-allocation.ts";
 export type {

@@ -95,22 +95,70 @@ export async function walkPlaces(
 /** Bytes of the guest's disk by place; they add up to its size. */
 export type PlaceTotals = Readonly<Record<(typeof placeNames)[number], number>>;
 
+/** What {@link placeTotals} finds. */
+export interface PlaceSums {
+  readonly places: PlaceTotals;
+  /**
+   * Bytes of `places.reserved` in clusters that have been written in part: whoever writes has the host make
+   * zeros of the rest of a cluster, so nobody has reserved them for later.
+   */
+  readonly besideWritten: number;
+}
+
 /** Sums up {@link walkPlaces}. Decides about the holes of `allocation` on the way. */
 export async function placeTotals(
   disk: Disk,
   allocation: HostAllocation,
   options: { readonly signal?: AbortSignal | undefined } = {},
-): Promise<PlaceTotals> {
-  const totals = new Float64Array(placeNames.length);
-  const add: EachPlace = (place, _start, length) => (totals[place]! += length);
+): Promise<PlaceSums> {
+  let sums = new Sums(disk.image.clusterSize);
+  const add: EachPlace = (place, start, length) => sums.add(place, start, length);
   await walkPlaces(disk, allocation, add, options);
   const isBare = disk.image.isTransparent === true;
-  if (allocation.judgeHoles(totals[isBare ? Place.none : Place.hole]!)) {
-    totals.fill(0);
+  if (allocation.judgeHoles(sums.totals[isBare ? Place.none : Place.hole]!)) {
+    sums = new Sums(disk.image.clusterSize);
     await walkPlaces(disk, allocation, add, options);
   }
-  return Object.fromEntries(placeNames.map((name, place) => [name, totals[place]!])) as Record<
-    (typeof placeNames)[number],
-    number
-  >;
+  return sums.finish();
+}
+
+/** Adds up places in guest order. */
+class Sums {
+  readonly totals = new Float64Array(placeNames.length);
+  private readonly clusterSize: number;
+  private cluster = -1;
+  private reserved = 0;
+  private isWritten = false;
+  private beside = 0;
+
+  constructor(clusterSize: number) {
+    this.clusterSize = clusterSize;
+  }
+
+  add(place: Place, start: number, length: number): void {
+    this.totals[place]! += length;
+    const { clusterSize } = this;
+    // Only the first and the last cluster of a piece have others beside it.
+    const first = Math.floor(start / clusterSize);
+    const last = Math.floor((start + length - 1) / clusterSize);
+    this.note(first, place, Math.min(length, (first + 1) * clusterSize - start));
+    if (last !== this.cluster) this.note(last, place, start + length - last * clusterSize);
+  }
+
+  finish(): PlaceSums {
+    this.note(-1, Place.none, 0);
+    const entries = placeNames.map((name, place) => [name, this.totals[place]!]);
+    return { places: Object.fromEntries(entries) as PlaceTotals, besideWritten: this.beside };
+  }
+
+  private note(cluster: number, place: Place, length: number): void {
+    if (cluster !== this.cluster) {
+      if (this.isWritten) this.beside += this.reserved;
+      this.cluster = cluster;
+      this.reserved = 0;
+      this.isWritten = false;
+    }
+    if (place === Place.written) this.isWritten = true;
+    else if (place === Place.reserved) this.reserved += length;
+  }
 }

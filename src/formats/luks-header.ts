@@ -1,5 +1,6 @@
 import { Structure, alignUp, divideUp } from "../bytes/index.ts";
 import { PlatterError } from "../errors.ts";
+import { luksMagic } from "./luks-magic.ts";
 
 /** Bytes of the header before the key slots' areas (LUKS On-Disk Format Specification 1.2.3, "PHDR"). */
 export const headerBytes = 592;
@@ -16,25 +17,28 @@ export const saltBytes = 32;
 
 const slotActive = 0x00ac_71f3;
 const slotDisabled = 0x0000_dead;
-const magic = [0x4c, 0x55, 0x4b, 0x53, 0xba, 0xbe];
 /** QEMU begins the first key's area here, and each other one at a multiple. */
 const keyAlignment = 4096;
 
 const text = { cipherName: 8, cipherMode: 40, hashSpec: 72, uuid: 168 } as const;
-const fields = new Structure("LUKS header", {
+/** The numbers of the header. */
+export const luksStructure = new Structure("LUKS header", {
   version: { at: 6, type: "u16", means: "version, 1" },
   payload_offset: { at: 104, type: "u32", means: "where the data starts, in sectors" },
   key_bytes: { at: 108, type: "u32", means: "length of the master key" },
   mk_digest_iter: { at: 164, type: "u32", means: "iterations for the master key's digest" },
 });
-const slotFields = new Structure("LUKS key slot", {
+/** The numbers of a key slot. */
+export const luksSlotStructure = new Structure("LUKS key slot", {
   active: { at: 0, type: "u32", means: "whether there is a key" },
   iterations: { at: 4, type: "u32", means: "iterations for the passphrase" },
   key_material_offset: { at: 40, type: "u32", means: "where the key is, in sectors" },
   stripes: { at: 44, type: "u32", means: "how often the key is spread" },
 });
-const slotsAt = 208;
-const slotSize = 48;
+/** Byte of the first key slot. */
+export const slotsAt = 208;
+/** Bytes of a key slot. */
+export const slotSize = 48;
 const digestAt = 112;
 const digestSaltAt = 132;
 
@@ -75,13 +79,6 @@ export interface LuksHeader {
   readonly slots: readonly KeySlot[];
 }
 
-/** Whether bytes begin as a LUKS header of version 1 does. */
-export const isLuks = (bytes: Uint8Array): boolean =>
-  bytes.length >= 8 &&
-  magic.every((byte, i) => bytes[i] === byte) &&
-  bytes[6] === 0 &&
-  bytes[7] === 1;
-
 /** Where QEMU puts the key of slot `slot`, and with `slotCount` where the data begins. */
 export const keyOffsetOf = (slot: number, keyBytes: number): number =>
   keyAlignment +
@@ -108,10 +105,10 @@ function readText(bytes: Uint8Array, at: number, length: number): string {
  */
 export function decodeLuksHeader(bytes: Uint8Array, file: string): LuksHeader {
   const refuse = (qemu: string, field: string, value: unknown) => invalid(file, qemu, field, value);
-  if (bytes.length < headerBytes || !magic.every((byte, i) => bytes[i] === byte)) {
+  if (bytes.length < headerBytes || !luksMagic.every((byte, i) => bytes[i] === byte)) {
     throw refuse("Volume is not in LUKS format", "magic", "another");
   }
-  const found = fields.read(bytes);
+  const found = luksStructure.read(bytes);
   if (found.version !== 1) {
     const qemu = `LUKS version ${found.version} is not supported`;
     throw new PlatterError("E_UNSUPPORTED_FEATURE", `${file}: ${qemu}`, {
@@ -135,7 +132,7 @@ export function decodeLuksHeader(bytes: Uint8Array, file: string): LuksHeader {
   const slots: KeySlot[] = [];
   for (let i = 0; i < slotCount; i++) {
     const at = slotsAt + i * slotSize;
-    const slot = slotFields.read(bytes, at);
+    const slot = luksSlotStructure.read(bytes, at);
     if (slot.active !== slotActive && slot.active !== slotDisabled) {
       throw refuse(`Keyslot ${i} state (active/disable) is corrupted`, `slot ${i}`, slot.active);
     }
@@ -208,8 +205,8 @@ function checkSlots(
 export function encodeLuksHeader(header: LuksHeader): Uint8Array {
   const bytes = new Uint8Array(headerBytes);
   const { spec, slots } = header;
-  bytes.set(magic);
-  fields.write(
+  bytes.set(luksMagic);
+  luksStructure.write(
     {
       version: 1,
       payload_offset: header.payloadOffset / luksSector,
@@ -228,7 +225,7 @@ export function encodeLuksHeader(header: LuksHeader): Uint8Array {
   bytes.set(header.digestSalt, digestSaltAt);
   slots.forEach((slot, i) => {
     const at = slotsAt + i * slotSize;
-    slotFields.write(
+    luksSlotStructure.write(
       {
         active: slot.isActive ? slotActive : slotDisabled,
         iterations: slot.iterations,

@@ -13,6 +13,12 @@ import { sectorCipher } from "./sector-cipher.ts";
 /** Fewest iterations for a passphrase, and for the digest of the master key. */
 const leastIterations = 1000;
 
+/**
+ * Most iterations that are done to find a key, in all active slots together: a minute or two. A header says
+ * how many there are, and might ask for days.
+ */
+const mostIterations = 2 ** 27;
+
 /** Where a LUKS header is. */
 export interface LuksPlace {
   readonly storage: Storage;
@@ -55,6 +61,27 @@ export function checkHash(crypto: Crypto, { hash }: Pick<LuksHeader, "hash">, fi
   });
 }
 
+/** Throws `E_LIMIT` or `E_CORRUPT` where finding a key would take too long, or be no work at all. */
+function checkIterations({ slots, digestIterations }: LuksHeader, file: string): void {
+  if (digestIterations === 0) {
+    throw new PlatterError(
+      "E_CORRUPT",
+      `${file}: the digest of the LUKS master key has an iteration count of 0`,
+      { file, field: "mk-digest-iter", value: 0 },
+    );
+  }
+  const all = slots
+    .filter(({ isActive }) => isActive)
+    .reduce((sum, { iterations }) => sum + iterations + digestIterations, 0);
+  if (all <= mostIterations) return;
+  throw new PlatterError(
+    "E_LIMIT",
+    `${file}: the LUKS header asks for ${all} iterations to find a key, of which ${mostIterations} are done ` +
+      `at most; add a key with a smaller iter-time and erase the others with a program that has the time`,
+    { file, field: "iterations", value: all },
+  );
+}
+
 /** The master key in a slot, if the passphrase is the slot's. */
 export async function keyOf(
   crypto: Crypto,
@@ -64,6 +91,7 @@ export async function keyOf(
   password: Uint8Array,
 ): Promise<Uint8Array | undefined> {
   const { spec, hash } = header;
+  checkIterations(header, storage.name);
   const length = spec.keyBytes * slot.stripes;
   const sectors = new Uint8Array(Math.ceil(length / luksSector) * luksSector);
   await storage.read(offset + slot.keyOffset, sectors);

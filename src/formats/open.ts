@@ -27,8 +27,13 @@ export type ReferenceResolver = (
 export interface DiskOptions {
   /** Open for writing; default false. Backing images are never opened for writing. */
   readonly writable?: boolean;
-  /** The format; found out from the first bytes when absent. */
+  /**
+   * The format; found out from the first bytes when absent. What is taken for raw in this way and is
+   * written cannot be given another format's header: such writes throw `E_PERMISSION`, as with QEMU.
+   */
   readonly format?: string | undefined;
+  /** `format` was found out from the first bytes, and nobody has said it. */
+  readonly isProbed?: boolean;
   /**
    * What happens when an image names another file: `"deny"` (the default) throws
    * `E_REFERENCE_DENIED`; `"ignore"` opens the image alone, for looking at its structure: what is
@@ -120,8 +125,13 @@ async function openLayer(
         ? await probe(storage, known)
         : formatNamed(options.format, "open", known);
     if (options.lock !== undefined) storage.lock?.(options.lock(format.name));
-    image = await format.open(storage, {
-      writable: options.writable ?? false,
+    const { isProbed = options.format === undefined, writable = false } = options;
+    const guarded =
+      isProbed && writable && format.name === "raw"
+        ? new (await import("./probed-raw.ts")).ProbedRawStorage(storage, known)
+        : storage;
+    image = await format.open(guarded, {
+      writable,
       onWarning: options.onWarning,
       ...(options.barriers !== undefined && { barriers: options.barriers }),
       ...(options.cacheSize !== undefined && { cacheSize: options.cacheSize }),
@@ -136,7 +146,8 @@ async function openLayer(
         openDataFile: async (name: string) => {
           dataStorage = await openDataFile(name, storage, above, options);
           refuseLoop(dataStorage, [...above, ...dataFiles, storage], "data file");
-          if (options.lock !== undefined) dataStorage.lock?.(options.lock(format.name));
+          if (options.lock !== undefined)
+            dataStorage.lock?.(options.lock(options.writable === true ? format.name : "raw"));
           return dataStorage;
         },
       }),
@@ -222,7 +233,14 @@ async function openBacking(
     const writable = above.length === options.writableDepth;
     const found = await references({ ...reference, kind: "backing", writable }, image, above);
     if (found instanceof Disk) return found;
-    const { runtime: _ofTop, inspect: _also, snapshot: _too, repair: _and, ...common } = options;
+    const {
+      runtime: _ofTop,
+      isProbed: _notThat,
+      inspect: _also,
+      snapshot: _too,
+      repair: _and,
+      ...common
+    } = options;
     const below = { ...common, format: reference.format, writable };
     return await openLayer(found, below, above, dataFiles);
   } catch (error) {

@@ -12,6 +12,7 @@ import {
 import { PlatterError } from "../errors.ts";
 import { buffersOf } from "./buffers-of.ts";
 import type { Answer, Job } from "./codec-worker.ts";
+import { ownParts } from "./one-file.ts";
 
 /** Most threads that are started without being asked for: memory grows with them. */
 const mostByDefault = 16;
@@ -78,12 +79,7 @@ class ThreadPool implements CodecPool {
   }
 
   private start(): Thread {
-    const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
-    // Loaded here, because most commands need no thread.
-    const { Worker } = process.getBuiltinModule("node:worker_threads");
-    const worker = new Worker(new URL(`./codec-worker.${extension}`, import.meta.url), {
-      resourceLimits: heap,
-    });
+    const worker = startWorker();
     const thread: Thread = { worker, job: undefined };
     worker.on("message", (answer: Answer) => {
       const { job } = thread;
@@ -120,6 +116,18 @@ class ThreadPool implements CodecPool {
       thread.job = undefined;
     }
   }
+}
+
+function startWorker(): Worker {
+  // Loaded here, because most commands need no thread.
+  const { Worker } = process.getBuiltinModule("node:worker_threads");
+  const parts = ownParts();
+  if (parts !== undefined) {
+    return new Worker(parts.codecWorker, { eval: true, workerData: parts, resourceLimits: heap });
+  }
+  const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
+  const file = new URL(`./codec-worker.${extension}`, import.meta.url);
+  return new Worker(file, { resourceLimits: heap });
 }
 
 function ended(reason: string, cause?: unknown): PlatterError {

@@ -1,8 +1,9 @@
-import { parentPort } from "node:worker_threads";
+import { parentPort, workerData } from "node:worker_threads";
 import { canPack, pack, readsOnly, unpack, type PackJob, type UnpackJob } from "../codec/index.ts";
 import { PlatterError, type ErrorCode } from "../errors.ts";
 import { buffersOf } from "./buffers-of.ts";
 import { nodeCodecs } from "./codecs.ts";
+import { useParts, type Parts } from "./one-file.ts";
 
 /** A piece of work for a thread. */
 export type Job =
@@ -13,6 +14,9 @@ export type Job =
 export type Answer =
   | { readonly result: unknown }
   | { readonly code: ErrorCode; readonly message: string };
+
+// A program that is one file hands on what it has inside.
+if (workerData !== null) useParts(workerData as Parts);
 
 async function run(work: Job): Promise<object> {
   const codec = await nodeCodecs.load(work.job.type);

@@ -5,6 +5,7 @@ import { link, rename, truncate, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { CreateStorageOptions, NewStorage, WritableStorage } from "../storage/index.ts";
 import { setExtentSizeHint, setNocow } from "./attributes.ts";
+import { syncName } from "./directories.ts";
 import { errnoName, strerror } from "./errno.ts";
 import { hostError, systemCode, systemError } from "./errors.ts";
 import type { FileStorage } from "./file.ts";
@@ -70,19 +71,21 @@ async function removeOwn(path: string, identity: string | undefined, name: strin
   }
 }
 
-/** A {@link NewStorage} that ends once, whichever ending comes first. */
+/** A {@link NewStorage} that ends once, whichever ending comes first. `job`: of a file with a name to keep. */
 function endingOnce(
   storage: FileStorage,
+  job: Job | undefined,
   publish: () => Promise<void>,
   discard: () => Promise<void>,
 ): NewStorage {
   let ended = false;
   return {
     storage: asWritable(storage),
-    publish: async () => {
+    publish: async (how) => {
       if (ended) return;
       // Only a publication that worked is an ending: one that failed can still be discarded.
       await publish();
+      if (how?.durable === true && job !== undefined) await syncName(job.target, job.place.name);
       ended = true;
     },
     discard: async () => {
@@ -111,6 +114,7 @@ async function createDirectly(job: Job): Promise<NewStorage> {
   const storage = await adoptNew(fd, job.target, job);
   return endingOnce(
     storage,
+    job,
     () => Promise.resolve(),
     () => removeOwn(job.target, storage.identity, job.place.name),
   );
@@ -146,6 +150,7 @@ async function createStaged(job: Job): Promise<NewStorage> {
   const storage = await adoptNew(fd, temporary, job);
   return endingOnce(
     storage,
+    job,
     () => giveNewName(temporary, job),
     () => removeOwn(temporary, storage.identity, job.place.name),
   );
@@ -181,6 +186,7 @@ async function createSuccessor(
   const storage = await adoptNew(fd, temporary, job);
   return endingOnce(
     storage,
+    job,
     async () => {
       try {
         await rename(temporary, job.target);
@@ -208,6 +214,7 @@ async function overwrite(job: Job, fd: number): Promise<NewStorage> {
   }
   return endingOnce(
     storage,
+    undefined,
     () => Promise.resolve(),
     async () => {
       // The old content is gone; half of the new one must not pass for an image.
@@ -267,6 +274,7 @@ async function attempt(job: Job): Promise<NewStorage | undefined> {
     );
     return endingOnce(
       storage,
+      undefined,
       () => Promise.resolve(),
       () => Promise.resolve(),
     );

@@ -25,23 +25,21 @@ import {
   writeFull,
   writeFullSync,
 } from "./positional.ts";
+import { shareBlocks } from "./share.ts";
 import { volumeOf } from "./volume.ts";
 import { punchHole, zeroAllocated, zeroDevice } from "./zeroing.ts";
-
-/** What copy_file_range answers when it cannot copy between two files at all. */
-const uncopyable: readonly number[] = [
-  -errno("EXDEV"),
-  -errno("EINVAL"),
-  -errno("EOPNOTSUPP"),
-  -errno("ENOSYS"),
-  -errno("EBADF"),
-];
 
 /** A read of as many bytes takes long enough for others to come in between. */
 const raceBytes = 65_536;
 
 /** Up to so many bytes, copying them takes less time than having a thread do it. */
 const smallRead = 16_384;
+
+/**
+ * One of so many small reads goes through a thread all the same: promises that are kept at once leave no time
+ * for signals and timers.
+ */
+const readsInRow = 512;
 
 const unsupported = -errno("EOPNOTSUPP");
 
@@ -79,6 +77,12 @@ export class FileStorage implements Storage {
     length: number,
     options: { readonly unmap: boolean },
   ) => Promise<boolean>;
+  declare readonly share?: (
+    from: Storage,
+    fromOffset: number,
+    offset: number,
+    length: number,
+  ) => Promise<boolean>;
   declare readonly allocate?: (offset: number, length: number) => Promise<void>;
   declare readonly extent?: (offset: number) => StorageExtent | undefined;
 
@@ -90,6 +94,7 @@ export class FileStorage implements Storage {
   #size: number;
   #closed = false;
   #readsCached = true;
+  #inRow = 0;
   #pending = 0;
   #idle: (() => void) | undefined;
 
@@ -127,6 +132,14 @@ export class FileStorage implements Storage {
     if (libc) {
       this.allocate = (offset, length) =>
         this.#run("allocate", offset, () => this.#allocate(libc, offset, length));
+      this.share = (from, fromOffset, offset, length) =>
+        this.#run("write", offset, async () => {
+          if (!(from instanceof FileStorage)) return false;
+          const source = { fd: from.fd, offset: fromOffset };
+          if (!shareBlocks(libc, source, this.fd, this.name, offset, length)) return false;
+          this.#changed(offset + length);
+          return true;
+        });
     }
   }
 
@@ -136,9 +149,10 @@ export class FileStorage implements Storage {
 
   /** {@inheritDoc Storage.read} */
   read(offset: number, into: Uint8Array): Promise<number> {
-    if (into.length <= smallRead && this.#readCached(offset, into)) {
+    if (into.length <= smallRead && ++this.#inRow < readsInRow && this.#readCached(offset, into)) {
       return Promise.resolve(into.length);
     }
+    this.#inRow = 0;
     return this.#run("read", offset, async () => {
       const count = await readFull(this.fd, into, offset);
       this.mustReach(offset + count, offset + into.length);
@@ -237,30 +251,6 @@ export class FileStorage implements Storage {
   advise(offset: number, length: number, advice: keyof typeof Advice): void {
     this.#mustBeOpen("inspect");
     this.#libc?.posixFadvise(this.fd, offset, length, Advice[advice]);
-  }
-
-  /**
-   * Has the system copy bytes from another file without passing them through this program; where
-   * the filesystem can, both files share them afterwards. Returns the bytes copied, which may be
-   * fewer than asked for, or undefined when this pair of files cannot do it. Blocks the thread
-   * meanwhile: ask for limited pieces.
-   */
-  copyRange(
-    from: FileStorage,
-    fromOffset: number,
-    offset: number,
-    length: number,
-  ): number | undefined {
-    this.#mustBeOpen("write");
-    from.#mustBeOpen("read");
-    if (this.#libc === undefined || !this.#writable) return undefined;
-    const copied = this.#libc.copyFileRange(from.fd, fromOffset, this.fd, offset, length);
-    if (copied >= 0) {
-      if (copied > 0) this.#changed(offset + copied);
-      return copied;
-    }
-    if (uncopyable.includes(copied)) return undefined;
-    throw errnoError(copied, "write", this.name, offset);
   }
 
   /** Takes note of what others wrote through the descriptor: the length, and where holes are. */

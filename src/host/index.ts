@@ -1,5 +1,7 @@
 export { missingCapabilities } from "./capabilities.ts";
 export { nodeCodecs } from "./codecs.ts";
+export { loadNative } from "./foreign.ts";
+export { useParts } from "./one-file.ts";
 export { FileStorage } from "./file.ts";
 export { systemLibc } from "./libc.ts";
 export { fileProvider } from "./provider.ts";

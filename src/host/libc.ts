@@ -25,14 +25,6 @@ export interface Libc {
   posixFadvise(fd: number, offset: number, length: number, advice: number): number;
   /** preadv2(2) of one buffer with RWF_NOWAIT: -EAGAIN unless everything is in memory. */
   readCached(fd: number, into: Uint8Array, offset: number): number;
-  /** copy_file_range(2) at explicit offsets; returns the bytes copied, which may be fewer. */
-  copyFileRange(
-    from: number,
-    fromOffset: number,
-    to: number,
-    toOffset: number,
-    length: number,
-  ): number;
 }
 
 /** Mode bits of fallocate(2). */
@@ -88,9 +80,6 @@ function bind(koffi: ForeignInterface): Libc {
   const fcntl = library.func("int fcntl(int, int, void *)");
   const ioctl = library.func("int ioctl(int, uint64_t, void *)");
   const fadvise = library.func("int posix_fadvise(int, int64_t, int64_t, int)");
-  const copy = library.func(
-    "int64_t copy_file_range(int, void *, int, void *, uint64_t, uint32_t)",
-  );
   const preadv2 = library.func("int64_t preadv2(int, void *, int, int64_t, int)");
   // A struct iovec: where, and how many bytes.
   const vector = new BigUint64Array(2);
@@ -116,17 +105,6 @@ function bind(koffi: ForeignInterface): Libc {
       vector[1] = BigInt(into.length);
       return checked(preadv2(fd, vector, 1, offset, RwfNowait));
     },
-    copyFileRange: (from, fromOffset, to, toOffset, length) =>
-      checked(
-        copy(
-          from,
-          new BigInt64Array([BigInt(fromOffset)]),
-          to,
-          new BigInt64Array([BigInt(toOffset)]),
-          length,
-          0,
-        ),
-      ),
   };
 }
 

@@ -32,14 +32,15 @@ export const creatorLock: LockRequest = { take: [write, resize], deny: [resize] 
 
 /**
  * What QEMU's own tools ask for. A reader as `convert`, `check` and `map` of a qcow2 image; a
- * writer as `resize`, `check -r` and `qemu-io`. A shared reader is one with `-U`; a shared writer,
- * which QEMU has for raw images only, is `resize -f raw`.
+ * writer as `check -r`, `commit` and `qemu-io`. A shared reader is one with `-U`. Shared writers, which QEMU
+ * has for raw images only, are `convert -n -O raw`, and `resize -f raw`, which also changes the size.
  */
 export function lockRequest(writable: boolean, mode: LockMode): LockRequest {
   if (mode === "none") return noLock;
+  const changes: readonly Permission[] = mode === "shared" ? [write] : [write, resize];
   return {
-    take: writable ? [consistentRead, write, resize] : [consistentRead],
-    deny: mode === "shared" ? [] : [write, resize],
+    take: [consistentRead, ...(writable ? changes : [])],
+    deny: mode === "exclusive" ? [write, resize] : [],
   };
 }
 

@@ -1,6 +1,7 @@
 import { access } from "node:fs/promises";
 import { PlatterError } from "../errors.ts";
 import type { FileStorage } from "./file.ts";
+import { timedProvider } from "../storage/index.ts";
 import type { StorageProvider, WritableStorage } from "../storage/index.ts";
 import { createFile } from "./create.ts";
 import { DirectStorage } from "./direct.ts";
@@ -23,6 +24,8 @@ export interface FileProviderOptions {
    * images are (the default), or the working directory, as for QEMU.
    */
   readonly dataFilesFrom?: "image" | "working directory" | undefined;
+  /** Milliseconds within which each request has to be answered; see {@link TimedStorage}. Default: none. */
+  readonly timeout?: number | undefined;
   /** Receives sentences that the user should see but that are not errors, in QEMU's words. */
   readonly onWarning?: (message: string) => void;
 }
@@ -54,7 +57,7 @@ async function requireDevice(local: LocalName): Promise<void> {
 export function fileProvider(options: FileProviderOptions = {}): StorageProvider {
   const libc = (): Libc | undefined =>
     options.libc === undefined ? systemLibc().libc : (options.libc ?? undefined);
-  return {
+  const provider: StorageProvider = {
     async open(name, mode) {
       const local = localName(name);
       await requireDevice(local);
@@ -84,4 +87,5 @@ export function fileProvider(options: FileProviderOptions = {}): StorageProvider
         ? reference
         : resolveReference(reference, image),
   };
+  return options.timeout === undefined ? provider : timedProvider(provider, options.timeout);
 }

@@ -6,9 +6,16 @@ export type { StorageCall } from "./filter.ts";
 export type { HostExtent, HostExtentKind, HostExtentOptions, Volume } from "./host-extents.ts";
 export { MemoryStorage } from "./memory.ts";
 export type { MemoryStorageOptions } from "./memory.ts";
-export type { CreateStorageOptions, NewStorage, OpenMode, StorageProvider } from "./provider.ts";
+export type {
+  CreateStorageOptions,
+  NewStorage,
+  OpenMode,
+  PublishOptions,
+  StorageProvider,
+} from "./provider.ts";
 export { applyRecorded, RecordingStorage } from "./recorder.ts";
 export type { Recorded } from "./recorder.ts";
 export type { LockMode, Storage, StorageExtent, WritableStorage } from "./storage.ts";
+export { TimedStorage, timedProvider } from "./timed.ts";
 export { ScratchStorage } from "./scratch.ts";
 export type { ScratchWrite } from "./scratch.ts";

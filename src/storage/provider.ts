@@ -9,11 +9,16 @@ export interface OpenMode {
   readonly direct?: boolean | undefined;
 }
 
+/** How a new file gets its name. */
+export interface PublishOptions {
+  readonly durable: boolean;
+}
+
 /** A new file that nobody sees under its name, or sees as unfinished, until it is published. */
 export interface NewStorage {
   readonly storage: WritableStorage;
-  /** The file is complete: give it its name. */
-  publish(): Promise<void>;
+  /** The file is complete: give it its name. `durable`: that, too, reaches stable storage. */
+  publish(options?: PublishOptions): Promise<void>;
   /** Remove what was made, and leave what was there before. */
   discard(): Promise<void>;
 }

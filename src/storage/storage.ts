@@ -41,6 +41,12 @@ export interface Storage {
    * the host cannot do it.
    */
   zero?(offset: number, length: number, options: { readonly unmap: boolean }): Promise<boolean>;
+  /**
+   * Has `length` bytes from `offset` on share the blocks that `from` has from `fromOffset` on: a copy that takes
+   * neither time nor space. Resolves to false, having changed nothing, when these two cannot; offsets and
+   * lengths have to be whole blocks.
+   */
+  share?(from: Storage, fromOffset: number, offset: number, length: number): Promise<boolean>;
   /** Reserves space for the range (`fallocate`): unwritten extents that read as zeros. */
   allocate?(offset: number, length: number): Promise<void>;
   /**
@@ -82,9 +88,10 @@ export interface Storage {
 
 /**
  * What others may do while a storage is open. `exclusive`: nothing that conflicts with us (QEMU's
- * default); `shared`: as `qemu-img -U`, others may write; `none`: no lock is taken at all.
+ * default); `shared`: as `qemu-img -U`, others may write; `shared-resize`: that, by who is going to change
+ * the size, which others may forbid; `none`: no lock is taken at all.
  */
-export type LockMode = "exclusive" | "shared" | "none";
+export type LockMode = "exclusive" | "shared" | "shared-resize" | "none";
 
 /** A run of a storage, up to `end` (exclusive), that is all data or all hole. */
 export interface StorageExtent {

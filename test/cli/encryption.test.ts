@@ -92,6 +92,10 @@ describe.skipIf(!hasPeer)("an encrypted image", () => {
             expect(
               await writer(`${copy} driver=raw,file.filename=data.raw ${image}`),
             ).toMatchObject(succeeds);
+            for (const output of ["human", "json"]) {
+              const map = `map --output=${output} --image-opts ${secret} ${image}`;
+              expect(await ours(map)).toEqual(theirs(map));
+            }
             const compare = `compare --image-opts ${secret} ${image} driver=raw,file.filename=data.raw`;
             expect(await ours(compare)).toMatchObject({
               ...succeeds,

@@ -1,5 +1,5 @@
 /**
- * A disk that is full: every command that writes works in a tmpfs with room for a little, then for a
+ * A disk that is full: every command that writes works in a tmpfs, and on a real ext4, with room for a little, then for a
  * little more, until it succeeds. Each time that it does not, it says so in one line, what it had made
  * is gone, and what was there before is consistent and shows the guest the same.
  */
@@ -19,7 +19,7 @@ import { open } from "../../src/index.ts";
 import { describePeer, type Peer } from "../peers.ts";
 import { KiB, noise } from "../qcow2/kit.ts";
 import { copyTree, expectOneError, imageMaker, runOurs } from "./kit.ts";
-import { openSmallDisk, type SmallDisk } from "./small-disk.ts";
+import { openSmallDisk, SmallDisk, SmallExt4 } from "./small-disk.ts";
 
 /** A command line, and which of the images show the guest the same also when it fails. */
 interface Scenario {
@@ -89,17 +89,26 @@ const unknown = -1;
 
 const totals = { runs: 0, full: 0 };
 
-const small = openSmallDisk();
-// Only root may mount one.
-if (small === undefined) test.skip("a full disk needs a tmpfs, which cannot be mounted here");
-else {
-  afterAll(() => small.remove());
-  describePeer(["qemu-img", "qemu-io"], "a full disk", (qemuImg, qemuIo) =>
-    onFullDisk(small, qemuImg, qemuIo),
-  );
+afterAll(() => {
+  process.stdout.write(`full disk: ${totals.runs} runs, ${totals.full} without enough space\n`);
+});
+
+const kinds = [
+  ["tmpfs", openSmallDisk("tmpfs", SmallDisk), 6],
+  ["ext4", openSmallDisk("ext4 on a loop device", SmallExt4), 2],
+] as const;
+for (const [kind, small, steps] of kinds) {
+  // Only root may mount one.
+  if (small === undefined) test.skip(`a full ${kind} cannot be mounted here`);
+  else {
+    afterAll(() => small.remove());
+    describePeer(["qemu-img", "qemu-io"], `a full disk (${kind})`, (qemuImg, qemuIo) =>
+      onFullDisk(small, steps, qemuImg, qemuIo),
+    );
+  }
 }
 
-function onFullDisk(disk: SmallDisk, qemuImg: Peer, qemuIo: Peer): void {
+function onFullDisk(disk: SmallDisk | SmallExt4, share: number, qemuImg: Peer, qemuIo: Peer): void {
   const clean = mkdtempSync(join(tmpdir(), "platter-full-"));
   const work = join(disk.directory, "work");
   const cwd = { cwd: work };
@@ -131,7 +140,6 @@ function onFullDisk(disk: SmallDisk, qemuImg: Peer, qemuIo: Peer): void {
 
   afterAll(() => {
     rmSync(clean, { recursive: true });
-    process.stdout.write(`full disk: ${totals.runs} runs, ${totals.full} without enough space\n`);
   });
 
   test.for(scenarios)("$line", async ({ line, changes = [], free = false }) => {
@@ -139,7 +147,7 @@ function onFullDisk(disk: SmallDisk, qemuImg: Peer, qemuIo: Peer): void {
     const enough = await runOurs(line, work);
     expect(enough.code, enough.stderr).toBe(0);
     // At the most, it has taken this: some of what it takes, it gives back.
-    const steps = 6 * inject("effort");
+    const steps = share * inject("effort");
     const step = Math.max(1, Math.ceil((disk.used - before) / 4096 / steps)) * 4096;
     let failed = 0;
     let room = 0;

@@ -63,12 +63,18 @@ export class ServedFile implements AsyncDisposable {
     else rmSync(this.trigger, { force: true });
   }
 
+  /** The server, or what shows its image as a file, stops answering, or goes on. */
+  stop(which: "server" | "mount", on: boolean): void {
+    this.children[which === "server" ? 0 : 1]?.kill(on ? "SIGSTOP" : "SIGCONT");
+  }
+
   /** How many calls have failed. */
   get injected(): number {
     return readFileSync(this.log, "utf8").match(/injecting EIO|flush failed/g)?.length ?? 0;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const which of ["server", "mount"] as const) this.stop(which, false);
     spawnSync("umount", [this.mount]);
     for (const child of this.children.toReversed()) {
       if (child.exitCode !== null || child.signalCode !== null) continue;

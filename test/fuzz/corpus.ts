@@ -15,9 +15,20 @@ export const password = "fuzz-0123";
 export interface Base {
   readonly name: string;
   readonly format: "qcow2" | "luks";
+  /** The option that names the secret of an encrypted image. */
+  readonly secretOption?: string | undefined;
   readonly bytes: Uint8Array;
   /** Other files of its directory, by name. */
   readonly others: ReadonlyMap<string, Uint8Array>;
+}
+
+/** The name of the secret in {@link Base.secretOption}. */
+const secretId = "s";
+
+/** How qemu-img and we are told of an image of that base, in its directory. */
+export function nameOf({ format, secretOption }: Base): string {
+  if (secretOption === undefined) return imageName;
+  return `json:${JSON.stringify({ driver: format, [secretOption]: secretId, "file.driver": "file", "file.filename": imageName })}`;
 }
 
 /** What the image of a base is called in its directory. */
@@ -29,6 +40,7 @@ type Line = string | ((directory: string) => Promise<unknown>);
 interface Recipe {
   readonly name: string;
   readonly format?: "luks";
+  readonly secretOption?: string;
   readonly lines: readonly Line[];
 }
 
@@ -38,6 +50,20 @@ const secret = `--object secret,id=s,data=${password}`;
 const luks = "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10";
 const cheap = "cipher-alg=aes-128,cipher-mode=cbc,ivgen-alg=plain64";
 const prefixed = cheap.replaceAll(/(^|,)/g, "$1encrypt.");
+
+const encryptedWrites: Line = (cwd) => {
+  const options = "driver=qcow2,encrypt.key-secret=s,file.filename=image";
+  const words = [...secret.split(" "), "--image-opts", options, "-c", "write -P 3 1k 9k"];
+  return Promise.resolve(execFileSync("qemu-io", words, { cwd, stdio: "pipe" }));
+};
+
+/** QEMU ends without closing the image, whose refcounts were to be written then. */
+const leftDirty: Line = (cwd) => {
+  const words = ["-f", "qcow2", "-c", "write -P 3 1k 9k", "-c", "abort", imageName];
+  const { signal } = spawnSync("qemu-io", words, { cwd });
+  if (signal !== "SIGABRT") throw new Error(`qemu-io ended with ${signal}`);
+  return Promise.resolve();
+};
 
 const recipes: readonly Recipe[] = [
   {
@@ -69,6 +95,23 @@ const recipes: readonly Recipe[] = [
       "io image write -P 9 30k 512",
     ],
   })),
+  {
+    name: "lazy refcounts, not closed",
+    lines: [
+      "img create -f qcow2 -o cluster_size=4k,lazy_refcounts=on image 1M",
+      writes("image"),
+      leftDirty,
+    ],
+  },
+  {
+    name: "extended L2 entries, compressed",
+    lines: [
+      "img create -f raw source 256k",
+      writes("source"),
+      "img convert -c -O qcow2 -o extended_l2=on,cluster_size=16k source image",
+      "io image write -P 7 100k 512;write -z 40k 1k",
+    ],
+  },
   {
     name: "extended L2 entries",
     lines: [
@@ -134,19 +177,23 @@ const recipes: readonly Recipe[] = [
   })),
   {
     name: "LUKS inside",
+    secretOption: "encrypt.key-secret",
     lines: [
       `img create ${secret} -f qcow2 -o ${luks},${prefixed},cluster_size=4k image 64k`,
-      `img convert ${secret} -n --image-opts --target-image-opts driver=null-co,size=64k,read-zeroes=on driver=qcow2,encrypt.key-secret=s,file.filename=image`,
+      encryptedWrites,
     ],
   },
   {
     name: "AES inside",
+    secretOption: "encrypt.key-secret",
     lines: [
       `img create ${secret} -f qcow2 -o encrypt.format=aes,encrypt.key-secret=s,cluster_size=512 image 64k`,
+      encryptedWrites,
     ],
   },
   {
     name: "LUKS",
+    secretOption: "key-secret",
     format: "luks",
     lines: [`img create ${secret} -f luks -o key-secret=s,iter-time=10,${cheap} image 16k`],
   },
@@ -187,26 +234,31 @@ const recipes: readonly Recipe[] = [
 ];
 
 async function run(line: Line, cwd: string): Promise<void> {
-  if (typeof line !== "string") return void (await line(cwd));
-  const [program, ...words] = line.split(" ");
-  if (program === "img") {
-    runQemuImg(words, cwd);
+  if (typeof line !== "string") {
+    await line(cwd);
     return;
   }
-  const [, file, commands] = /^io (\S+) (.*)$/.exec(line)!;
-  const format = file === "source" || file === "base" ? ["-f", "raw"] : [];
-  const given = commands!.split(";").flatMap((command) => ["-c", command]);
-  const isQcow2 = readFileSync(join(cwd, file!)).subarray(0, 3).toString() === "QFI";
-  execFileSync("qemu-io", [...(isQcow2 ? [] : format), ...given, file!], { cwd, stdio: "pipe" });
+  const [program, ...words] = line.split(" ");
+  if (program === "img") {
+    qemuImg(words, cwd);
+    return;
+  }
+  const [, file = "", commands = ""] = /^io (\S+) (.*)$/.exec(line) ?? [];
+  const isQcow2 = readFileSync(join(cwd, file)).subarray(0, 3).toString() === "QFI";
+  const given = commands.split(";").flatMap((command) => ["-c", command]);
+  const format = isQcow2 ? "qcow2" : "raw";
+  execFileSync("qemu-io", ["-f", format, ...given, file], { cwd, stdio: "pipe" });
 }
 
-/** On a busy machine QEMU gives up measuring how long the iterations of a key take. */
-function runQemuImg(words: readonly string[], cwd: string): void {
-  for (let left = 20; ; left--) {
-    const { status, stderr } = spawnSync("qemu-img", words, { cwd, encoding: "utf8" });
-    if (status === 0) return;
-    if (left > 0 && stderr.includes("accurate CPU usage")) continue;
-    throw new Error(`qemu-img ${words.join(" ")}: ${stderr}`);
+/** qemu-img measures its own speed for LUKS, and gives up where the clock is too coarse for it. */
+function qemuImg(words: readonly string[], cwd: string): void {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      execFileSync("qemu-img", words, { cwd, stdio: "pipe" });
+      return;
+    } catch (error) {
+      if (attempt === 20 || !String(error).includes("accurate CPU usage")) throw error;
+    }
   }
 }
 
@@ -215,7 +267,7 @@ export async function makeCorpus(): Promise<Base[]> {
   const top = mkdtempSync(join(tmpdir(), "platter-corpus-"));
   try {
     const bases: Base[] = [];
-    for (const [i, { name, format = "qcow2", lines }] of recipes.entries()) {
+    for (const [i, { name, format = "qcow2", secretOption, lines }] of recipes.entries()) {
       const directory = join(top, String(i));
       mkdirSync(directory);
       for (const line of lines) await run(line, directory);
@@ -226,6 +278,7 @@ export async function makeCorpus(): Promise<Base[]> {
       bases.push({
         name,
         format,
+        secretOption,
         bytes: bytesOf(imageName),
         others: new Map(others.map((file) => [file, bytesOf(file)])),
       });

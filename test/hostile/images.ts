@@ -11,21 +11,32 @@ export interface HostileImage {
   readonly name: string;
   readonly field: string;
   readonly like?: string;
+  /** What it is made of; default a qcow2 image. */
+  readonly from?: "luks";
   readonly make: (sound: Uint8Array) => Uint8Array;
 }
 
 const KiB = 1024;
 /** Where the sound image, with clusters of 64 KiB and one data cluster, has its tables. */
-const places = { refcountTable: 64 * KiB, refcountBlock: 128 * KiB, l1: 192 * KiB } as const;
-const l2 = 256 * KiB;
-const data = 320 * KiB;
+export const places = { refcountTable: 64 * KiB, refcountBlock: 128 * KiB, l1: 192 * KiB } as const;
+/** Its L2 table. */
+export const l2 = 256 * KiB;
+/** Its data cluster. */
+export const data = 320 * KiB;
 const end = 512 * KiB;
 
-type Poke = readonly [at: number, width: 1 | 2 | 4 | 8, value: bigint];
+/** A number of so many bytes at a place. */
+export type Poke = readonly [at: number, width: 1 | 2 | 4 | 8, value: bigint];
 
-function poke(sound: Uint8Array, pokes: readonly Poke[]): Uint8Array {
+/** The sound image, made longer, with other numbers. */
+export function poke(sound: Uint8Array, pokes: readonly Poke[]): Uint8Array {
   const bytes = new Uint8Array(end);
   bytes.set(sound);
+  return poked(bytes, pokes);
+}
+
+/** Changes numbers of an image. */
+export function poked(bytes: Uint8Array, pokes: readonly Poke[]): Uint8Array {
   const view = new DataView(bytes.buffer);
   for (const [at, width, value] of pokes) {
     if (width === 1) view.setUint8(at, Number(value));
@@ -36,7 +47,8 @@ function poke(sound: Uint8Array, pokes: readonly Poke[]): Uint8Array {
   return bytes;
 }
 
-const text = (bytes: Uint8Array, at: number, value: string): Uint8Array => {
+/** Writes a text into an image. */
+export const text = (bytes: Uint8Array, at: number, value: string): Uint8Array => {
   bytes.set(new TextEncoder().encode(value), at);
   return bytes;
 };
@@ -56,20 +68,32 @@ const image = (
 /** Header fields at their edges. */
 const fields: ReadonlyArray<readonly [string, number, 4 | 8, readonly bigint[], string?]> = [
   ["version", 4, 4, [0n, 1n, 4n, 0xffff_ffffn]],
-  ["backing_file_offset", 8, 8, [1n, 111n, 65_535n, 65_536n, 1n << 63n, (1n << 64n) - 1n]],
-  ["cluster_bits", 20, 4, [0n, 8n, 22n, 31n, 63n, 0xffff_ffffn]],
-  ["size", 24, 8, [0n, 1n, 1n << 53n, 1n << 62n, 1n << 63n, (1n << 64n) - 1n]],
+  [
+    "backing_file_offset",
+    8,
+    8,
+    [1n, 111n, 65_535n, 65_536n, 1n << 63n, (1n << 64n) - 1n],
+    "CVE-2014-0144",
+  ],
+  ["cluster_bits", 20, 4, [0n, 8n, 22n, 31n, 63n, 0xffff_ffffn], "CVE-2014-0222"],
+  ["size", 24, 8, [0n, 1n, 1n << 53n, 1n << 62n, 1n << 63n, (1n << 64n) - 1n], "CVE-2013-2096"],
   ["crypt_method", 32, 4, [1n, 2n, 3n, 0xffff_ffffn]],
-  ["l1_size", 36, 4, [0n, 2n, 0x40_0001n, 0x7fff_ffffn, 0xffff_ffffn]],
-  ["l1_table_offset", 40, 8, [0n, 1n, 65_536n, 1n << 40n, 1n << 63n, (1n << 64n) - 65_536n]],
-  ["refcount_table_offset", 48, 8, [0n, 1n, 1n << 40n, (1n << 64n) - 65_536n]],
-  ["refcount_table_clusters", 56, 4, [0n, 2n, 0x1_0000n, 0xffff_ffffn]],
-  ["nb_snapshots", 60, 4, [1n, 1000n, 65_537n, 0xffff_ffffn]],
+  ["l1_size", 36, 4, [0n, 2n, 0x40_0001n, 0x7fff_ffffn, 0xffff_ffffn], "CVE-2014-0143"],
+  [
+    "l1_table_offset",
+    40,
+    8,
+    [0n, 1n, 65_536n, 1n << 40n, 1n << 63n, (1n << 64n) - 65_536n],
+    "CVE-2014-0144",
+  ],
+  ["refcount_table_offset", 48, 8, [0n, 1n, 1n << 40n, (1n << 64n) - 65_536n], "CVE-2014-0144"],
+  ["refcount_table_clusters", 56, 4, [0n, 2n, 0x1_0000n, 0xffff_ffffn], "CVE-2014-0144"],
+  ["nb_snapshots", 60, 4, [1n, 1000n, 65_537n, 0xffff_ffffn], "CVE-2014-0144"],
   ["incompatible_features", 72, 8, [1n, 2n, 4n, 8n, 16n, 32n, 1n << 62n, (1n << 64n) - 1n]],
   ["compatible_features", 80, 8, [1n, (1n << 64n) - 1n]],
   ["autoclear_features", 88, 8, [1n, 2n, (1n << 64n) - 1n]],
   ["refcount_order", 96, 4, [0n, 6n, 7n, 63n, 0xffff_ffffn]],
-  ["header_length", 100, 4, [0n, 72n, 103n, 105n, 65_537n, 0xffff_ffffn]],
+  ["header_length", 100, 4, [0n, 72n, 103n, 105n, 65_537n, 0xffff_ffffn], "CVE-2014-0144"],
   ["compression_type", 104, 4, [0x0100_0000n, 0xff00_0000n]],
 ];
 
@@ -96,11 +120,11 @@ const entries = (
     ["L1 entry", places.l1],
     ["L2 entry", l2],
     ["second L2 entry", l2 + 8],
-    ["refcount table entry", places.refcountTable],
+    ["refcount table entry", places.refcountTable, "CVE-2014-0147"],
   ] as const
-).flatMap(([field, at]) =>
+).flatMap(([field, at, like]) =>
   targets.map(([what, value]) =>
-    image(`${field.replaceAll(" ", "-")}-${what}`, field, [[at, 8, value]]),
+    image(`${field.replaceAll(" ", "-")}-${what}`, field, [[at, 8, value]], like),
   ),
 );
 
@@ -141,7 +165,7 @@ const names: HostileImage[] = [
 ].map((name, i) => ({
   name: `backing-name-${i}`,
   field: "backing file name",
-  like: "CVE-2024-4467",
+  like: "CVE-2015-1851",
   make: (sound) =>
     text(
       poke(sound, [
@@ -221,14 +245,19 @@ const snapshots: HostileImage[] = (
     [0n, 1n, 1n, 16n],
   ] as const
 ).map(([offset, size, lengths, extra], i) =>
-  image(`snapshot-${i}`, "snapshot table entry", [
-    [60, 4, 1n],
-    [64, 8, BigInt(448 * KiB)],
-    [448 * KiB, 8, offset],
-    [448 * KiB + 8, 4, size],
-    [448 * KiB + 12, 4, lengths],
-    [448 * KiB + 36, 4, extra],
-  ]),
+  image(
+    `snapshot-${i}`,
+    "snapshot table entry",
+    [
+      [60, 4, 1n],
+      [64, 8, BigInt(448 * KiB)],
+      [448 * KiB, 8, offset],
+      [448 * KiB + 8, 4, size],
+      [448 * KiB + 12, 4, lengths],
+      [448 * KiB + 36, 4, extra],
+    ],
+    "CVE-2014-0145",
+  ),
 );
 
 const cuts: HostileImage[] = [
@@ -239,8 +268,8 @@ const cuts: HostileImage[] = [
   make: (sound) => sound.slice(0, length),
 }));
 
-/** All of them. */
-export const hostileImages: readonly HostileImage[] = [
+/** Those of this file. */
+export const pokedImages: readonly HostileImage[] = [
   ...headers,
   ...entries,
   ...refcounts,

@@ -12,6 +12,7 @@ import {
   rateLimitOption,
   quietOption,
   shareOption,
+  syncOption,
 } from "../options.ts";
 import type { Parsed } from "../parse.ts";
 import { formatDuration } from "../progress.ts";
@@ -20,6 +21,7 @@ import { Losses } from "../losses.ts";
 import { copySpeed, copySpeedOptions, takeCompressionLevel } from "../copy-speed.ts";
 import { readCacheMode, sourceCacheOption } from "../cache-mode.ts";
 import type { Session } from "../session.ts";
+import { oneOf } from "../sub-options.ts";
 import { readSnapshotParameter } from "../snapshot-parameter.ts";
 import type { CommandSpec } from "../spec.ts";
 import { argumentError } from "../usage.ts";
@@ -109,6 +111,7 @@ export const convertCommand: CommandSpec = {
     shareOption,
     ...progressOptions,
     quietOption,
+    syncOption,
     jsonOption,
     {
       id: "cache",
@@ -153,6 +156,16 @@ export const convertCommand: CommandSpec = {
     rateLimitOption,
     ...copySpeedOptions,
     {
+      id: "reflink",
+      friendly: "reflink",
+      face: "platter",
+      argument: "when",
+      summary:
+        "share the source's blocks instead of copying them, on filesystems that can (Btrfs, XFS): auto where it can be, always or fail, never (default). What is shared is not searched for zeros",
+      group: "Behaviour",
+      check: (value) => void oneOf("--reflink", value, shareModes),
+    },
+    {
       id: "salvage",
       long: "salvage",
       summary: "go on where a source cannot be read: what is unreadable becomes zeros",
@@ -188,6 +201,8 @@ export const convertCommand: CommandSpec = {
   run,
 };
 
+const shareModes = ["auto", "always", "never"] as const;
+
 function checkSparseSize(value: string, session: Session): void {
   const what = "buffer size for sparse output";
   const size = parseSize(value, { what, onWarning: session.warn });
@@ -213,6 +228,7 @@ function checkCoroutines(value: string): void {
 }
 
 async function run(parsed: Parsed, session: Session): Promise<number> {
+  const reflink = parsed.value("reflink");
   const list = splitOptionList(parsed.values("options"));
   const targetFormat = parsed.value("targetFormat") ?? "raw";
   checkCombinations(parsed);
@@ -276,6 +292,7 @@ async function run(parsed: Parsed, session: Session): Promise<number> {
       compress: parsed.has("compress"),
       ...(level === undefined ? {} : { compressionLevel: level }),
       ...copySpeed(parsed),
+      ...(reflink === undefined ? {} : { share: oneOf("--reflink", reflink, shareModes) }),
       ...(backing === undefined ? {} : { backing }),
       ...(sparseSize === undefined ? {} : { sparseSize: parseSize(sparseSize) }),
       createTarget: !parsed.has("noCreate"),
@@ -286,7 +303,7 @@ async function run(parsed: Parsed, session: Session): Promise<number> {
       ...(snapshot === undefined ? {} : { snapshot: readSnapshotParameter(snapshot) }),
       bitmaps: parsed.has("bitmaps"),
       skipBrokenBitmaps: parsed.has("skipBrokenBitmaps"),
-      sync: !cache.unsafe,
+      sync: parsed.has("sync") || !cache.unsafe,
       writethrough: cache.writethrough,
       direct: cache.direct,
       sourceDirect: sourceCache.direct,
@@ -300,6 +317,10 @@ async function run(parsed: Parsed, session: Session): Promise<number> {
 
 function checkCombinations(parsed: Parsed): void {
   checkOffloading(parsed);
+  if (parsed.has("sync") && parsed.value("cache") === "unsafe") {
+    const message = "--sync wants everything on stable storage, -t unsafe does not.";
+    throw argumentError("--sync", undefined, message, message);
+  }
   if (parsed.has("targetImageOpts") && !parsed.has("noCreate")) {
     throw argumentError(
       "--target-image-opts",

@@ -8,7 +8,13 @@ import {
 } from "../contract.ts";
 import { printOptionHelp, splitOptionList, writableFormat } from "../format-options.ts";
 import { plainJson } from "../json.ts";
-import { formatOptionsOption, jsonOption, objectOption, quietOption } from "../options.ts";
+import {
+  formatOptionsOption,
+  jsonOption,
+  objectOption,
+  quietOption,
+  syncOption,
+} from "../options.ts";
 import type { Parsed } from "../parse.ts";
 import type { Session } from "../session.ts";
 import type { CommandSpec } from "../spec.ts";
@@ -58,6 +64,7 @@ export const createCommand: CommandSpec = {
       group: "Behaviour",
     },
     formatOptionsOption,
+    syncOption,
     jsonOption,
   ],
   examples: [
@@ -159,6 +166,7 @@ function createOptions(
     ...(bytes === undefined ? {} : { size: bytes }),
     ...(target.backing === undefined ? {} : { backing: target.backing }),
     unsafe: parsed.has("unsafe"),
+    sync: parsed.has("sync"),
     formatOptions: target.values,
   };
 }

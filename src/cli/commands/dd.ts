@@ -9,6 +9,7 @@ import {
   objectOption,
   progressModeOption,
   shareOption,
+  syncOption,
 } from "../options.ts";
 import type { Parsed } from "../parse.ts";
 import type { Session } from "../session.ts";
@@ -40,6 +41,7 @@ export const ddCommand: CommandSpec = {
       group: "Result",
     },
     ...progressModeOption(),
+    syncOption,
     jsonOption,
   ],
   examples: [
@@ -77,6 +79,7 @@ async function run(parsed: Parsed, session: Session): Promise<number> {
     shared: parsed.has("shared"),
     ...operands.numbers,
     keepTarget: operands.keepTarget,
+    sync: parsed.has("sync"),
   };
   const dd = await session.services.command("dd");
   const result = await session.withProgress(parsed, { step: 1, eager: false }, async (display) => {

@@ -104,7 +104,9 @@ async function print(
   const { stdout } = environment;
   let count = 0;
   for await (const item of entries) {
-    write((count === 0 ? head : between) + entry(item));
+    // What is listed before an entry that cannot be stays.
+    write(count === 0 ? head : between);
+    write(entry(item));
     count++;
     if (stdout.closed) return;
     await stdout.drained();

@@ -2,7 +2,7 @@ import { alignUp } from "../../bytes/index.ts";
 import { PlatterError } from "../../errors.ts";
 import type { Format, FormatCreateOptions, FormatOpenOptions, NewImage } from "../format.ts";
 import type { Storage, WritableStorage } from "../../storage/index.ts";
-import { isLuks } from "../luks-header.ts";
+import { isLuks } from "../luks-magic.ts";
 import { keyOptions, luksOptions } from "../luks-options.ts";
 import { fileOptions } from "../file-options.ts";
 

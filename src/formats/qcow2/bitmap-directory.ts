@@ -19,7 +19,7 @@ const dirtyTracking = 1;
 export const BitmapFlag = { inUse: 1, auto: 2, extraDataCompatible: 4 } as const;
 
 /** An entry of the bitmap directory (specification, "Bitmap directory"). */
-const structure = new Structure("Bitmap directory entry", {
+export const directoryStructure = new Structure("Bitmap directory entry", {
   bitmap_table_offset: { at: 0, type: "u64", means: "where the bitmap table starts" },
   bitmap_table_size: { at: 8, type: "u32", means: "entries of the bitmap table" },
   flags: { at: 12, type: "u32", means: "bit 0 in_use, 1 auto, 2 extra_data_compatible" },
@@ -43,7 +43,7 @@ export interface DirectoryEntry {
 
 /** Bytes that the entry of a bitmap whose name has `nameLength` bytes takes in the directory. */
 export const directoryEntrySize = (nameLength: number): number =>
-  alignUp(structure.size + nameLength, 8);
+  alignUp(directoryStructure.size + nameLength, 8);
 
 /** What the directory's numbers are checked against. */
 export interface DirectoryLimits {
@@ -83,7 +83,7 @@ export async function readBitmapDirectory(
   const entries: DirectoryEntry[] = [];
   let at = 0;
   while (at < size) {
-    if (at + structure.size > size) throw broken("Broken bitmap directory", at);
+    if (at + directoryStructure.size > size) throw broken("Broken bitmap directory", at);
     if (entries.length === count) {
       throw broken(
         "More bitmaps found than specified in header extension",
@@ -92,9 +92,9 @@ export async function readBitmapDirectory(
         count,
       );
     }
-    const fields = structure.read(bytes, at);
+    const fields = directoryStructure.read(bytes, at);
     const { name_size, extra_data_size } = fields;
-    const next = at + alignUp(structure.size + name_size + extra_data_size, 8);
+    const next = at + alignUp(directoryStructure.size + name_size + extra_data_size, 8);
     if (next > size) throw broken("Broken bitmap directory", at);
     if (extra_data_size !== 0) {
       throw invalid(file, "E_UNSUPPORTED_FEATURE", "Bitmap extra data is not supported", {
@@ -103,7 +103,10 @@ export async function readBitmapDirectory(
         value: extra_data_size,
       });
     }
-    const name = bytes.slice(at + structure.size, at + structure.size + name_size);
+    const name = bytes.slice(
+      at + directoryStructure.size,
+      at + directoryStructure.size + name_size,
+    );
     const zero = name.indexOf(0);
     const entry: DirectoryEntry = {
       name: zero < 0 ? name : name.subarray(0, zero),
@@ -164,7 +167,7 @@ export function encodeBitmapDirectory(entries: readonly DirectoryEntry[]): Uint8
   const bytes = new Uint8Array(size);
   let at = 0;
   for (const { name, granularityBits: bits, flags, tableOffset, tableEntries } of entries) {
-    structure.write(
+    directoryStructure.write(
       {
         bitmap_table_offset: BigInt(tableOffset),
         bitmap_table_size: tableEntries,
@@ -177,7 +180,7 @@ export function encodeBitmapDirectory(entries: readonly DirectoryEntry[]): Uint8
       bytes,
       at,
     );
-    bytes.set(name, at + structure.size);
+    bytes.set(name, at + directoryStructure.size);
     at += directoryEntrySize(name.length);
   }
   return bytes;

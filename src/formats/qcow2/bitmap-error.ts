@@ -12,7 +12,9 @@ export function bitmapError(
   } = {},
 ): PlatterError {
   const { advice, ...rest } = details;
-  const message = `${file}: ${text.split("\n", 1)[0]}${advice === undefined ? "" : `; ${advice}`}`;
+  // QEMU's second line is advice for its own commands. A name may have lines, too.
+  const what = text.replace(/\n(?:Try|Some) [^\n]*$/, "");
+  const message = `${file}: ${what}${advice === undefined ? "" : `; ${advice}`}`;
   return new PlatterError(code, message, { file, ...rest, qemu: text });
 }
 

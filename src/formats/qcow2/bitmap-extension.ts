@@ -10,7 +10,7 @@ export const maxBitmaps = 65535;
 export const maxBitmapDirectory = 1024 * maxBitmaps;
 
 /** The bitmaps extension (specification, "Bitmaps extension"). */
-const structure = new Structure("Bitmaps extension", {
+export const bitmapExtensionStructure = new Structure("Bitmaps extension", {
   nb_bitmaps: { at: 0, type: "u32", means: "number of bitmaps" },
   reserved: { at: 4, type: "u32", means: "must be zero" },
   bitmap_directory_size: { at: 8, type: "u64", means: "size of the bitmap directory in bytes" },
@@ -27,8 +27,8 @@ export interface BitmapExtension {
 
 /** The bytes of a bitmaps extension as part of the header. */
 export function encodeBitmapExtension({ count, size, offset }: BitmapExtension): Extension {
-  const data = new Uint8Array(structure.size);
-  structure.write(
+  const data = new Uint8Array(bitmapExtensionStructure.size);
+  bitmapExtensionStructure.write(
     {
       nb_bitmaps: count,
       reserved: 0,
@@ -59,7 +59,7 @@ export function bitmapState({ fields, extensions }: Header, file: string): Bitma
     if (type !== ExtensionType.bitmaps) continue;
     const refuse = (text: string, field: string, value: number | bigint) =>
       invalid(file, "E_CORRUPT", text, { field, value });
-    if (data.length !== structure.size) {
+    if (data.length !== bitmapExtensionStructure.size) {
       const text = "bitmaps_ext: Invalid extension length";
       throw refuse(text, "header extension 0x23852875", data.length);
     }
@@ -67,7 +67,7 @@ export function bitmapState({ fields, extensions }: Header, file: string): Bitma
       outdated = outdatedText(fields.version);
       continue;
     }
-    const found = structure.read(data);
+    const found = bitmapExtensionStructure.read(data);
     if (found.reserved !== 0) {
       throw refuse("bitmaps_ext: Reserved field is not zero", "reserved", found.reserved);
     }

@@ -467,7 +467,7 @@ export class Checker {
     const { clusterSize, refcountsPerBlock } = geometry;
     const clusters = Math.max(divideUp(storage.size, clusterSize), this.references.end);
     this.highest = 0;
-    for (let first = 0; first < clusters; first += refcountsPerBlock) {
+    for (const first of this.firstOfBlocks(clusters)) {
       throwIfAborted(this.options.signal);
       const end = Math.min(clusters, first + refcountsPerBlock);
       const block = refcounts.blockOffset(first);
@@ -487,6 +487,20 @@ export class Checker {
         if (stored === 0) this.needsRebuild = true;
         await this.compareCount(index, stored, counted, mender);
       }
+    }
+  }
+
+  /**
+   * First clusters, below `clusters`, of the refcount blocks that are there or would count something. How
+   * long the file is does not matter: holes cost nothing to make.
+   */
+  private *firstOfBlocks(clusters: number): Generator<number> {
+    const { refcounts, geometry } = this.metadata;
+    const { refcountsPerBlock } = geometry;
+    const covered = Math.min(clusters, refcounts.table.length * refcountsPerBlock);
+    for (let first = 0; first < covered; first += refcountsPerBlock) yield first;
+    for (const first of this.references.blocks(refcountsPerBlock)) {
+      if (first >= covered && first < clusters) yield first;
     }
   }
 

@@ -2,7 +2,7 @@ import type { GuestOffset } from "../../bytes/index.ts";
 import { PlatterError } from "../../errors.ts";
 import type { Storage, WritableStorage } from "../../storage/index.ts";
 import type { FormatOpenOptions } from "../format.ts";
-import { ExtensionType } from "./extensions.ts";
+import { ExtensionType, nameText } from "./extensions.ts";
 import { autoclear, incompatible } from "./features.ts";
 import type { Header } from "./header.ts";
 import { invalid } from "./invalid.ts";
@@ -25,7 +25,7 @@ export function dataFileOf({
   if ((fields.incompatible_features & incompatible.dataFile) === 0n) return undefined;
   const found = extensions.find(({ type }) => type === ExtensionType.dataFile);
   return {
-    name: found === undefined ? undefined : new TextDecoder().decode(found.data),
+    name: found === undefined ? undefined : nameText(found.data),
     raw: (fields.autoclear_features & autoclear.rawData) !== 0n,
   };
 }

@@ -11,6 +11,12 @@ export const ExtensionType = {
   dataFile: 0x4441_5441,
 } as const;
 
+/** The text of a name in an image: it ends at the first zero byte, if there is one, as it does for QEMU. */
+export function nameText(bytes: Uint8Array): string {
+  const end = bytes.indexOf(0);
+  return new TextDecoder().decode(end < 0 ? bytes : bytes.subarray(0, end));
+}
+
 /** One header extension. Unknown types are kept as they are. */
 export interface Extension {
   readonly type: number;

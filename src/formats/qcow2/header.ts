@@ -1,7 +1,13 @@
 import { Structure, type Values } from "../../bytes/index.ts";
 import type { CompressionType } from "../../codec/index.ts";
 import { PlatterError } from "../../errors.ts";
-import { ExtensionType, decodeExtensions, encodeExtensions, type Extension } from "./extensions.ts";
+import {
+  ExtensionType,
+  decodeExtensions,
+  encodeExtensions,
+  nameText,
+  type Extension,
+} from "./extensions.ts";
 import {
   FeatureKind,
   decodeFeatureNames,
@@ -228,7 +234,7 @@ function backingName(
   fields: HeaderFields,
   clusterSize: number,
   file: string,
-): string {
+): string | undefined {
   const at = Number(fields.backing_file_offset);
   const length = fields.backing_file_size;
   if (length > Math.min(maxBackingName, clusterSize - at)) {
@@ -244,13 +250,15 @@ function backingName(
       { file, field: "backing_file_size", value: length },
     );
   }
-  return new TextDecoder().decode(bytes.subarray(at, at + length));
+  const name = nameText(bytes.subarray(at, at + length));
+  return name === "" ? undefined : name;
 }
 
-/** The format that a header states for its backing file. */
+/** The format that a header states for its backing file; an empty one is none. */
 export function backingFormat({ extensions }: Header): string | undefined {
   const found = extensions.find(({ type }) => type === ExtensionType.backingFormat);
-  return found === undefined ? undefined : new TextDecoder().decode(found.data);
+  const name = found === undefined ? "" : nameText(found.data);
+  return name === "" ? undefined : name;
 }
 
 /**

@@ -1,4 +1,4 @@
-import { host, type HostOffset } from "../../bytes/index.ts";
+import { alignDown, host, type HostOffset } from "../../bytes/index.ts";
 import type { BackingReference, SectorCipher } from "../../disk/index.ts";
 import type { Storage, WritableStorage } from "../../storage/index.ts";
 import type { FormatOptionValues } from "../format.ts";
@@ -23,6 +23,8 @@ import type { SnapshotTable } from "./snapshot-table.ts";
 import { TableCache, type Table } from "./tables.ts";
 import { WriteBack, encodeEntries } from "./write-back.ts";
 
+/** Disks are whole sectors. */
+const sector = 512;
 /** Bytes of L2 tables kept in memory unless the caller says otherwise: QEMU's default. */
 const defaultL2Budget = 32 * 1024 * 1024;
 
@@ -123,9 +125,9 @@ export class Metadata {
     return new Metadata(storage, header, l1, options);
   }
 
-  /** Size of the guest's disk in bytes. */
+  /** Size of the guest's disk in bytes: whole sectors, as with QEMU; what a header says beyond is cut off. */
   get diskSize(): number {
-    return Number(this.header.fields.size);
+    return alignDown(Number(this.header.fields.size), sector);
   }
 
   /** The refcounts; {@link Metadata.loadRefcounts} must have been awaited. */

@@ -2,6 +2,7 @@ import { alignUp, host, type HostOffset } from "../../bytes/index.ts";
 import type { Progress } from "../../disk/index.ts";
 import { PlatterError } from "../../errors.ts";
 import { entrySize, maxRefcountTableBytes } from "./geometry.ts";
+import { invalid } from "./invalid.ts";
 import type { WritableMetadata } from "./metadata.ts";
 import { getRefcount, setRefcount } from "./refcount-block.ts";
 import { encodeEntries } from "./write-back.ts";
@@ -36,7 +37,13 @@ export async function changeRefcountWidth(
     table = grown;
     offset = await allocator.allocate(Math.ceil((table.length * entrySize) / clusterSize));
   }
-  if (offset === undefined) throw new TypeError("an image has refcounts");
+  if (offset === undefined) {
+    throw invalid(storage.name, "E_CORRUPT", "There are no refcounts to change", {
+      field: "refcount table",
+      offset: refcounts.tableOffset,
+      advice: "repair the image first",
+    });
+  }
 
   await writeBack.writeCounts();
   const total = table.length;

@@ -73,6 +73,17 @@ export class ReferenceCounts {
     return false;
   }
 
+  /** First clusters of all blocks of `size` clusters that may be referred to, in order. */
+  blocks(size: number): number[] {
+    const firsts = new Set<number>();
+    for (const page of this.pages.keys()) {
+      const start = page * this.pageSize;
+      const block = start - (start % size);
+      for (let first = block; first < start + this.pageSize; first += size) firsts.add(first);
+    }
+    return [...firsts].toSorted((a, b) => a - b);
+  }
+
   /** Counts narrower than a byte share it. */
   private read(page: Page, at: number): number {
     return this.order >= 3 ? page[at]! : getRefcount(viewOf(page), at, this.order);

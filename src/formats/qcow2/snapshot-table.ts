@@ -15,7 +15,7 @@ const maxExtraData = 1024;
 const readAhead = 64 * 1024;
 
 /** An entry of the snapshot table (specification, "Snapshots"); extra data, id and name follow. */
-const entryStructure = new Structure("Snapshot table entry", {
+export const snapshotStructure = new Structure("Snapshot table entry", {
   l1_table_offset: { at: 0, type: "u64", means: "where the snapshot's L1 table starts" },
   l1_size: { at: 8, type: "u32", means: "entries in the snapshot's L1 table" },
   id_str_size: { at: 12, type: "u16", means: "length of the unique ID string" },
@@ -28,7 +28,7 @@ const entryStructure = new Structure("Snapshot table entry", {
 });
 
 /** The extra data that is known, each field present if the extra data is long enough. */
-const extraStructure = new Structure("Snapshot extra data", {
+export const snapshotExtraStructure = new Structure("Snapshot extra data", {
   vm_state_size_large: { at: 0, type: "u64", means: "size of the VM state" },
   disk_size: { at: 8, type: "u64", means: "virtual disk size of the snapshot in bytes" },
   icount: { at: 16, type: "u64", means: "instructions executed, or -1" },
@@ -109,9 +109,9 @@ export async function readSnapshotTable(
   for (let i = 0; i < count; i++) {
     const before = at;
     at = alignUp(at, 8);
-    await bytes.need(at + entryStructure.size);
-    const entry = entryStructure.read(bytes.loaded, at);
-    const extraAt = at + entryStructure.size;
+    await bytes.need(at + snapshotStructure.size);
+    const entry = snapshotStructure.read(bytes.loaded, at);
+    const extraAt = at + snapshotStructure.size;
     const extraSize = entry.extra_data_size;
     if (extraSize > maxExtraData && discards) {
       salvage?.discarded(
@@ -149,7 +149,7 @@ export async function readSnapshotTable(
     }
     await bytes.need(at);
     const { loaded } = bytes;
-    const extra = extraStructure.read(loaded.subarray(extraAt, idAt));
+    const extra = snapshotExtraStructure.read(loaded.subarray(extraAt, idAt));
     const size = extraSize >= 16 ? extra.disk_size : diskSize;
     const rawId = cString(loaded.slice(idAt, nameAt));
     const rawName = cString(loaded.slice(nameAt, at));
@@ -167,7 +167,7 @@ export async function readSnapshotTable(
       diskSize: Number(size),
       hasSize: extraSize >= 16,
       unknownExtra: loaded.slice(
-        Math.min(extraAt + extraStructure.size, idAt),
+        Math.min(extraAt + snapshotExtraStructure.size, idAt),
         Math.min(extraAt + maxExtraData, idAt),
       ),
     });
@@ -226,8 +226,8 @@ export function encodeSnapshotTable(snapshots: readonly Snapshot[]): Uint8Array 
   for (const snapshot of snapshots) {
     at = alignUp(at, 8);
     const { rawId, rawName, unknownExtra, date } = snapshot;
-    const extraSize = extraStructure.size + unknownExtra.length;
-    entryStructure.write(
+    const extraSize = snapshotExtraStructure.size + unknownExtra.length;
+    snapshotStructure.write(
       {
         l1_table_offset: BigInt(snapshot.l1Offset),
         l1_size: snapshot.l1Size,
@@ -243,8 +243,8 @@ export function encodeSnapshotTable(snapshots: readonly Snapshot[]): Uint8Array 
       bytes,
       at,
     );
-    const extraAt = at + entryStructure.size;
-    extraStructure.write(
+    const extraAt = at + snapshotStructure.size;
+    snapshotExtraStructure.write(
       {
         vm_state_size_large: BigInt(snapshot.vmStateSize),
         disk_size: BigInt(snapshot.diskSize),
@@ -253,7 +253,7 @@ export function encodeSnapshotTable(snapshots: readonly Snapshot[]): Uint8Array 
       bytes,
       extraAt,
     );
-    bytes.set(unknownExtra, extraAt + extraStructure.size);
+    bytes.set(unknownExtra, extraAt + snapshotExtraStructure.size);
     bytes.set(rawId, extraAt + extraSize);
     bytes.set(rawName, extraAt + extraSize + rawId.length);
     at += entrySizeOf(snapshot);
@@ -263,4 +263,8 @@ export function encodeSnapshotTable(snapshots: readonly Snapshot[]): Uint8Array 
 
 /** Bytes of an entry without padding. */
 const entrySizeOf = ({ rawId, rawName, unknownExtra }: Snapshot): number =>
-  entryStructure.size + extraStructure.size + unknownExtra.length + rawId.length + rawName.length;
+  snapshotStructure.size +
+  snapshotExtraStructure.size +
+  unknownExtra.length +
+  rawId.length +
+  rawName.length;
