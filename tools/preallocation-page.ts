@@ -1,12 +1,14 @@
 /**
  * docs/preallocation.md and its pictures, from the numbers of a run:
- * `node tools/preallocation-page.ts platter-lab/report.json`.
+ * `node tools/preallocation-page.ts platter-lab/report.json "what else to know of this run" …`.
  *
+ * Conclusions are drawn anew. The numbers of the rounds are kept beside the pictures, so that others can draw theirs.
  * Pictures in Markdown have no style sheet around them, so each takes the report's own along.
  */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { formatSize } from "../src/bytes/index.ts";
+import { concludeGuest, recommend } from "../src/lab/guest-conclusions.ts";
 import { growthChart, timesChart } from "../src/lab/guest-page.ts";
 import type { GuestReport } from "../src/lab/guest-report.ts";
 import { requestsOf } from "../src/lab/guest-job.ts";
@@ -56,7 +58,9 @@ function costTable({ costs }: GuestReport): string {
 }
 
 function page(report: GuestReport): string {
-  const { environment, size, rounds, conclusions, recommendation } = report;
+  const { environment, size, rounds } = report;
+  const recommendation = recommend(report);
+  const conclusions = concludeGuest(report, recommendation);
   const caches = [...new Set(rounds.map(({ cache }) => cache))];
   const count = rounds.filter(({ cache }) => cache === caches[0]).length;
   const how =
@@ -83,11 +87,12 @@ section says how to find out.
 
 ## Conditions
 
-- ${environment.processor}, ${environment.processors} CPUs, ${formatSize(environment.memory)} of memory; ${environment.system}; ${environment.filesystem} of ${formatSize(environment.filesystemSize)}. A virtual machine with other work on it; rounds compare what was measured within the same minute.
+- ${environment.processor}, ${environment.processors} CPUs, ${formatSize(environment.memory)} of memory; ${environment.system}; ${environment.filesystem} of ${formatSize(environment.filesystemSize)}.
 - QEMU ${report.qemu}, ${how}.
 - Guest: ${report.guest}; O_DIRECT, libaio, eight requests at a time, or one where each is flushed. Write times contain the flush at the end.
 - ${count} rounds for each cache mode, ${environment.date.slice(0, 10)}. Disks of ${formatSize(size.disk)}, made anew for each round, measured in alternating order. Overlays are over a raw file full of data.
 - A difference is named only if it is at least 10 % and sure by 99 %.
+${notes.map((note) => `- ${note}`).join("\n")}
 
 ${requests.join("\n")}
 
@@ -121,11 +126,11 @@ npx platter lab --guest --size ${size.disk / 2 ** 20}M --rounds ${count} /var/li
 
 Name a directory on the filesystem that your images are on. \`--quick\` takes two minutes and measures less. It needs
 QEMU, and Debian's package tools for the guest's system, or \`--kernel\` and \`--initrd\`. The report has all the numbers
-and these pictures.
+and these pictures; those of this run are in [rounds.json](preallocation/rounds.json).
 `;
 }
 
-const [from] = process.argv.slice(2);
+const [from, ...notes] = process.argv.slice(2);
 if (from === undefined) throw new Error("Name the report.json of a run.");
 const report = JSON.parse(readFileSync(from, "utf8")) as GuestReport;
 rmSync(pictures, { recursive: true, force: true });
@@ -135,5 +140,13 @@ for (const cache of new Set(report.rounds.map((round) => round.cache))) {
     writePicture(`${id}-${cache}`, timesChart(report, id, cache));
   }
 }
+// A line each, without the samples, which are in the picture.
+const lines = report.rounds.map((round) =>
+  JSON.stringify({
+    ...round,
+    disks: round.disks.map(({ label, times, cpu }) => ({ label, times, cpu })),
+  }),
+);
+writeFileSync(join(pictures, "rounds.json"), `[\n${lines.join(",\n")}\n]\n`);
 writePicture("growth", growthChart(report));
 writeFileSync(join(docs, "preallocation.md"), page(report));

@@ -1,68 +1,73 @@
 /** What the numbers from a guest say, and what to choose. */
 import { formatSize } from "../bytes/index.ts";
 import { factor, lowerFirst, milliseconds } from "./conclusions.ts";
-import { guestCandidates, PLAIN } from "./guest-candidates.ts";
+import { guestCandidates } from "./guest-candidates.ts";
 import type { GuestWorkload } from "./guest-job.ts";
-import type { GuestComparison, GuestCost, GuestReport, Recommendation } from "./guest-report.ts";
+import {
+  comparePair,
+  type GuestComparison,
+  type GuestCost,
+  type GuestReport,
+  type Recommendation,
+} from "./guest-report.ts";
 import type { GuestCache } from "./guest-run.ts";
 import { leastRounds } from "./statistics.ts";
 
 /** What conclusions are drawn from. */
 export type GuestFindings = Pick<GuestReport, "comparisons" | "costs" | "rounds" | "size">;
 
-/** A way that is slower than the best by no more than this share is as good. */
-const AS_GOOD = 0.9;
-
 /**
- * Which kind of qcow2 image to make on this machine for a guest that writes to a new disk: the cheapest of those
- * whose sure gains come near the best. Space comes first, then the time that making it takes.
+ * Which kind of qcow2 image to make on this machine for a guest that writes to a new disk: the cheapest, unless a
+ * dearer one is surely faster than that one itself, on more kinds of first writes than it is slower. That both are
+ * compared with a third would not do: of two that are as fast, one may be surely faster than the third and the
+ * other not.
  */
 export function recommend(findings: GuestFindings): Recommendation {
-  const { comparisons, costs, size } = findings;
-  const rivals = costs.filter(({ label }) => {
-    const candidate = guestCandidates.find((each) => each.label === label);
-    return candidate?.format === "qcow2" && !candidate.isOverlay;
-  });
-  const firsts = size.workloads.filter(({ isFirst }) => isFirst).map(({ id }) => id);
-  const scored = rivals.map((cost) => {
-    const own = comparisons.filter(
-      (pair) =>
-        pair.baseline === PLAIN && pair.label === cost.label && firsts.includes(pair.workload),
-    );
-    return { cost, own, score: score(own) };
-  });
-  const best = Math.max(...scored.map((entry) => entry.score));
-  const enough = scored.filter((entry) => entry.score >= best * AS_GOOD);
-  const [choice] = enough.toSorted((a, b) => dearness(a.cost, b.cost));
+  const { costs, size } = findings;
+  const [cheapest, ...dearer] = costs.filter(isRival).toSorted(dearness);
+  if (cheapest === undefined) return { label: undefined, text: "no qcow2 disk was measured." };
+  let choice = cheapest;
+  let reasons: readonly GuestComparison[] = [];
+  for (const rival of dearer) {
+    const pairs = compareFirstWrites(findings, choice.label, rival.label);
+    const gains = pairs.filter(({ comparison }) => comparison.verdict === "faster");
+    const losses = pairs.filter(({ comparison }) => comparison.verdict === "slower");
+    if (gains.length > losses.length) [choice, reasons] = [rival, gains];
+  }
   const least = roundsOf(findings);
   const few =
     least < leastRounds ? ` Only ${least} rounds were made: take ${leastRounds} or more.` : "";
-  if (choice === undefined || choice.cost.label === PLAIN) {
-    const why =
-      best > 1
-        ? "what others gain on first writes is not worth what they cost"
-        : "no difference that can be measured speaks for another one";
+  const takes = `It takes ${formatSize(choice.empty)} at once, and ${milliseconds(choice.creation.median)} to make`;
+  if (choice === cheapest) {
     return {
-      label: best > 1 ? PLAIN : undefined,
-      text: `${PLAIN} (64 KiB clusters, nothing preallocated): ${why}, and it takes the least space and time to make.${few}`,
+      label: undefined,
+      text: `${choice.label}: no difference that can be measured speaks for one that takes more space. ${takes}.${few}`,
     };
   }
-  const gains = choice.own
-    .filter(({ comparison }) => comparison.verdict === "faster")
-    .map((pair) => `${wordsFor(pair, size.workloads)} ${factor(pair)}`);
+  const [{ baseline }] = reasons as readonly [GuestComparison];
+  const told = reasons.map((pair) => `${wordsFor(pair, size.workloads)} ${factor(pair)}`);
   return {
-    label: choice.cost.label,
-    text: `${choice.cost.label}: compared with ${PLAIN}, ${gains.join("; ")}. It takes ${formatSize(choice.cost.empty)} at once, and ${milliseconds(choice.cost.creation.median)} to make.`,
+    label: choice.label,
+    text: `${choice.label}: compared with ${baseline}, ${told.join("; ")}. ${takes}; none that takes more space was measurably faster than it.`,
   };
 }
 
-/** How many times as fast, over all kinds; what is not sure counts as the same. */
-function score(pairs: readonly GuestComparison[]): number {
-  const logarithms = pairs.map(({ comparison }) =>
-    comparison.verdict === "same" ? 0 : Math.log(comparison.ratio),
+/** Whether it is a qcow2 disk that stands alone. */
+function isRival({ label }: GuestCost): boolean {
+  const candidate = guestCandidates.find((each) => each.label === label);
+  return candidate?.format === "qcow2" && !candidate.isOverlay;
+}
+
+function compareFirstWrites(
+  { rounds, size }: GuestFindings,
+  baseline: string,
+  label: string,
+): GuestComparison[] {
+  const caches = [...new Set(rounds.map(({ cache }) => cache))];
+  const firsts = size.workloads.filter(({ isFirst }) => isFirst);
+  return caches.flatMap((cache) =>
+    firsts.map(({ id }) => comparePair(rounds, { cache, workload: id, baseline, label })),
   );
-  const sum = logarithms.reduce((total, value) => total + value, 0);
-  return Math.exp(sum / Math.max(1, logarithms.length));
 }
 
 /** Orders by what it takes at once. */
@@ -101,6 +106,7 @@ export function concludeGuest(findings: GuestFindings, recommendation: Recommend
   return [
     ...(rounds < leastRounds ? [few] : []),
     `To choose for a new disk: ${recommendation.text}`,
+    aboutChance(comparisons),
     ...pieces,
     aboutCosts(findings),
   ];
@@ -113,6 +119,13 @@ function differences(pairs: readonly GuestComparison[]): string {
     (pair) => `${pair.label} is ${factor(pair)} compared with ${pair.baseline}`,
   );
   return `${told.join("; ")}.`;
+}
+
+/** So many comparisons are not all right. */
+function aboutChance(comparisons: readonly GuestComparison[]): string {
+  const sure = comparisons.filter(({ comparison }) => comparison.verdict !== "same").length;
+  const chance = Math.max(1, Math.round(comparisons.length / 100));
+  return `How sure that is: each of ${comparisons.length} comparisons is sure by 99 %, so about ${chance} would come out by chance where there is no difference at all; ${sure} did. Believe a single one when it comes again in another run.`;
 }
 
 function aboutCosts({ costs, size }: GuestFindings): string {

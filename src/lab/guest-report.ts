@@ -38,7 +38,7 @@ export interface GuestCost {
 
 /** Which disk to take, and why. */
 export interface Recommendation {
-  /** Undefined if there is no difference that can be measured. */
+  /** Undefined if no difference that can be measured speaks for another one than the cheapest. */
   readonly label: string | undefined;
   readonly text: string;
 }
@@ -97,6 +97,19 @@ function timesOf(
     .flatMap(({ disks }) => disks.find((disk) => disk.label === label)?.times[workload] ?? []);
 }
 
+/** Compares two disks in one kind of access. */
+export function comparePair(
+  rounds: readonly GuestRound[],
+  pair: Omit<GuestComparison, "comparison">,
+): GuestComparison {
+  const { cache, workload, baseline, label } = pair;
+  const comparison = compareTimes(
+    timesOf(rounds, cache, baseline, workload),
+    timesOf(rounds, cache, label, workload),
+  );
+  return { ...pair, comparison };
+}
+
 /** Sums up rounds. */
 export function evaluateRounds(
   rounds: readonly GuestRound[],
@@ -116,16 +129,7 @@ export function evaluateRounds(
   );
   const known = pairs.filter((pair) => pair.every((label) => labels.includes(label)));
   const comparisons = cells.flatMap(({ cache, workload }) =>
-    known.map(([baseline, label]) => ({
-      cache,
-      workload,
-      baseline,
-      label,
-      comparison: compareTimes(
-        timesOf(rounds, cache, baseline, workload),
-        timesOf(rounds, cache, label, workload),
-      ),
-    })),
+    known.map(([baseline, label]) => comparePair(rounds, { cache, workload, baseline, label })),
   );
   const costs = labels.map((label) => costOf(label, rounds));
   const growth = (rounds[0]?.disks ?? []).map((disk) => ({

@@ -21,7 +21,7 @@ export interface Bar {
 }
 
 const width = 640;
-const labelWidth = 120;
+const labelWidth = 132;
 const valueWidth = 96;
 const rowHeight = 26;
 const plotWidth = width - labelWidth - valueWidth;
