@@ -39,7 +39,13 @@ export type {
   SnapshotResult,
 } from "../commands/index.ts";
 export type { SnapshotInfo, SnapshotReference } from "../disk/index.ts";
-export type { GuestLabReport, LabEvent, LabOptions } from "../lab/index.ts";
+export type {
+  GuestLabOptions,
+  GuestLabResult,
+  GuestReport,
+  LabEvent,
+  LabOptions,
+} from "../lab/index.ts";
 export type { QemuJson } from "../commands/index.ts";
 export type { FormatOptionValues, Measurement } from "../formats/index.ts";
 export type { DiskCost, DiskUsage, GuestState, GuestStore, InstallPlan } from "../vm/index.ts";
@@ -114,7 +120,9 @@ export interface Services {
   command<Name extends keyof Commands>(name: Name): Promise<Commands[Name]>;
   formats(): Promise<FormatServices>;
   /** The laboratory, and how it writes times. */
-  laboratory(): Promise<Pick<typeof laboratory, "lab" | "guestLab" | "milliseconds">>;
+  laboratory(): Promise<
+    Pick<typeof laboratory, "lab" | "guestLab" | "cacheDirectory" | "milliseconds">
+  >;
   /** Guests, and what runs them. */
   guests(): Promise<typeof guests>;
   /** Understands the text of a policy file. */

@@ -10,7 +10,7 @@ import {
 import { canPack, readsOnly, type Codecs } from "../codec/index.ts";
 import { PlatterError } from "../errors.ts";
 import type { Storage } from "../storage/index.ts";
-import type { Change, Image, Preallocation, ResizeOptions } from "./image.ts";
+import type { Change, Edge, Image, Preallocation, ResizeOptions } from "./image.ts";
 import { GuestData } from "./guest-data.ts";
 import { Kind, SpareRuns, type Runs } from "./mapping.ts";
 import { extents, type Extent, type ExtentOptions } from "./extents.ts";
@@ -22,6 +22,9 @@ const zeroChunk = 1024 * 1024;
 
 /** A write of up to so many bytes, with what is beside it, is made in one piece. */
 const togetherBytes = 256 * 1024;
+
+/** So many bytes of zeros beside a write are better made by the host. */
+const zeroedBytes = 16 * 1024;
 
 /** Runs that one request looks at in one go, and a request that needs only the first. */
 const manyRuns = new SpareRuns(64);
@@ -193,6 +196,12 @@ export class Disk {
     const { edges, host, start, end } = change;
     const first = Math.min(start, ...edges.map((edge) => edge.start));
     const last = Math.max(end, ...edges.map((edge) => edge.end));
+    if (
+      last - first - bytes.length >= zeroedBytes &&
+      (await this.makeZeros(edges, advance(host, first - start), last - first))
+    ) {
+      return this.data.write(host, start, bytes);
+    }
     if (edges.length === 0 || last - first > togetherBytes) {
       for (const edge of edges) {
         const old = new Uint8Array(edge.end - edge.start);
@@ -208,6 +217,23 @@ export class Disk {
     }
     whole.set(bytes, start - first);
     await this.data.write(advance(host, first - start), guest(first), whole);
+  }
+
+  /**
+   * Has the host make zeros of `length` bytes at `host`, if that is what the guest sees in all of `edges`: then
+   * nothing has to be written there. False where it is not, or the host cannot.
+   */
+  private async makeZeros(
+    edges: readonly Edge[],
+    host: HostOffset,
+    length: number,
+  ): Promise<boolean> {
+    const { storage, isEncrypted } = this.data;
+    if (storage.zero === undefined || storage.isDevice === true || isEncrypted) return false;
+    for (const { start, end } of edges) {
+      if (!(await this.readsAsZeros(guest(start), guest(end)))) return false;
+    }
+    return storage.zero(host, length, { unmap: false });
   }
 
   /**

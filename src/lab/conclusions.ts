@@ -50,7 +50,8 @@ function aboutChoice({ writes }: Omit<LabReport, "conclusions">): string {
   return `On this machine: ${metadata}. Beyond that, ${space}.`;
 }
 
-const lowerFirst = (text: string): string => text.charAt(0).toLowerCase() + text.slice(1);
+/** For a label inside a sentence. */
+export const lowerFirst = (text: string): string => text.charAt(0).toLowerCase() + text.slice(1);
 
 function aboutSpace({ empty, diskSize }: Omit<LabReport, "conclusions">): string {
   const find = (format: string, mode: string): ImageUsage | undefined =>

@@ -1,252 +1,255 @@
-/** `lab --guest`: what preallocation does for a guest, measured in one. */
-import { mkdir, mkdtemp, rm, stat, statfs, writeFile } from "node:fs/promises";
+/** `platter lab --guest`: what preallocation does for a guest that runs under QEMU, measured inside of it. */
+import { constants } from "node:fs";
+import { mkdir, mkdtemp, open, rm, stat, statfs, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { formatSize } from "../bytes/index.ts";
-import type { CommandContext } from "../commands/index.ts";
+import { du, type CommandContext } from "../commands/index.ts";
 import { PlatterError, throwIfAborted } from "../errors.ts";
-import { probeAcceleration, QEMU, type Acceleration } from "../vm/index.ts";
+import { probeAcceleration, QEMU, runProgram } from "../vm/index.ts";
 import { describeMachine } from "./environment.ts";
-import { concludeGuest } from "./guest-conclusions.ts";
-import { guestCandidates, makeBase, makeGuestImage, type GuestCandidate } from "./guest-images.ts";
+import {
+  guestCandidates,
+  makeBacking,
+  makeCandidate,
+  quickCandidates,
+  type GuestCandidate,
+} from "./guest-candidates.ts";
+import { concludeGuest, recommend } from "./guest-conclusions.ts";
+import { guestWorkloads, quickWorkloads, type JobSize } from "./guest-job.ts";
 import { guestPage } from "./guest-page.ts";
-import type { GuestCost, GuestLabReport, GuestMeasure } from "./guest-report.ts";
-import { runGuest, type GuestImage } from "./guest-run.ts";
-import { guestSystem, systemName, type GuestSystem } from "./guest-system.ts";
-import { bytesPerRound, guestWorkloads, readTerse } from "./guest-workloads.ts";
-import { compareTimes, summarize } from "./statistics.ts";
-import { rotated, sync } from "./workload.ts";
+import { evaluateRounds, type GuestReport, type GuestRound } from "./guest-report.ts";
+import { guestCaches, runGuest, type GuestCache } from "./guest-run.ts";
+import { guestSystem, ownSystem, type GuestSystem, type OwnSystem } from "./guest-system.ts";
+import { rotated } from "./workload.ts";
 
-/** What `lab --guest` does. */
+/** What is measured. */
 export interface GuestLabOptions {
   /** Where it works and leaves its report; made if it is not there. */
   readonly directory: string;
-  /** Few ways of making images and one cache mode, for an answer in two minutes. */
+  /** Fewer disks and workloads, and no more rounds than fit in some {@link QUICK_SECONDS}. */
   readonly quick: boolean;
-  /** How often each is measured. */
-  readonly rounds: number;
-  /** Labels of the candidates to measure, and those they are compared with; all if absent. */
-  readonly only?: readonly string[] | undefined;
-  /** A kernel and an initrd instead of Debian's. */
-  readonly kernel?: string | undefined;
-  readonly initrd?: string | undefined;
+  /** Bytes of each disk, a multiple of 1 MiB from 64 MiB up; chosen if not given. */
+  readonly size?: number | undefined;
+  /** Rounds for each cache mode; chosen if not given. */
+  readonly rounds?: number | undefined;
+  /** Where the guest's system is kept. */
+  readonly cache: string;
+  /** Used in place of that. */
+  readonly system?: OwnSystem | undefined;
 }
 
 /** Where the report was left. */
 export interface GuestLabResult {
-  readonly report: GuestLabReport;
+  readonly report: GuestReport;
   readonly json: string;
   readonly html: string;
 }
 
+/** What shall be done, all chosen. */
+interface Plan {
+  readonly candidates: readonly GuestCandidate[];
+  readonly size: JobSize;
+  readonly caches: readonly GuestCache[];
+  readonly rounds: number;
+  /** No round begins that will not be over by then, counted from the start. */
+  readonly milliseconds: number;
+}
+
 const MiB = 2 ** 20;
-const caches = ["none", "writeback"] as const;
+/** With the seconds that the rest takes, under two minutes. */
+const QUICK_SECONDS = 100;
 
 /**
- * Measures in a guest, round by round, and leaves a report. Everything else that it makes is removed, also when
- * it fails or is cancelled, and no QEMU is left.
+ * Makes the disks anew for each round, starts a small Linux with all of them, has fio measure each, and leaves
+ * report.html and report.json. All else is removed, also when it fails or is cancelled.
  *
- * @throws `E_NO_SPACE` before anything is made, `E_NOT_FOUND` without QEMU or the guest's system, and what
- * running a guest throws
+ * @throws `E_NO_SPACE`, `E_NOT_FOUND` without QEMU or the parts of the guest, `E_EXTERNAL` if the guest fails, `E_ABORTED`
  */
 export async function guestLab(
   options: GuestLabOptions,
   context: CommandContext,
-  onNote: (text: string) => void = () => {},
 ): Promise<GuestLabResult> {
-  const { rounds, quick } = options;
-  if (!Number.isSafeInteger(rounds) || rounds < 1 || rounds > 64) {
-    throw new PlatterError(
-      "E_INVALID_ARGUMENT",
-      `The guest's lab cannot do ${rounds} rounds: 1 to 64.`,
-      {
-        field: "rounds",
-        value: rounds,
-      },
-    );
-  }
-  const { signal, onProgress } = context;
-  const candidates = chosen(options);
-  const modes = quick ? caches.slice(0, 1) : caches;
-  const size = rounds * bytesPerRound;
+  const began = performance.now();
+  const wanted = planOf(options);
   const directory = resolve(options.directory);
   await mkdir(directory, { recursive: true });
-  await requireSpace(directory, candidates, size);
-  const acceleration = await probeAcceleration({ qemu: QEMU, signal });
-  if (acceleration.kind === "tcg")
-    onNote(`The guest runs in emulation (TCG): ${acceleration.reason}.`);
-  const system = await guestSystem({
-    ...options,
-    signal,
-    onFetch: () => onNote("The guest's kernel and programs are fetched once (apt-get download)."),
-  });
+  await requireSpace(directory, wanted);
   const work = await mkdtemp(join(directory, "guest-"));
-  const began = performance.now();
+  const { signal } = context;
   try {
-    if (candidates.some(({ overlay }) => overlay === true)) {
-      onProgress?.({ done: 0, total: 1000, step: "writing the image below" });
-      await makeBase(work, size, quiet(context));
-    }
-    const measures: GuestMeasure[] = [];
-    for (const [index, cache] of modes.entries()) {
-      throwIfAborted(signal);
-      const progress = (share: number): void =>
-        onProgress?.({
-          done: Math.round(((index + share) / modes.length) * 1000),
-          total: 1000,
-          step: `in the guest, cache=${cache}`,
-        });
-      const given = { candidates, cache, size, rounds, work, acceleration, system };
-      measures.push(await measure(given, context, progress));
-    }
-    const report = {
+    const tell = (done: number, step: string): void => {
+      context.onProgress?.({ done: Math.round(done * 1000), total: 1000, step });
+    };
+    tell(0, "looking for KVM");
+    const acceleration = await probeAcceleration({ qemu: QEMU, signal });
+    tell(0, "making the guest's system");
+    const system =
+      options.system === undefined
+        ? await guestSystem(options.cache, signal)
+        : await ownSystem(options.system, work);
+    const plan = { ...wanted, caches: await possibleCaches(work, wanted.caches) };
+    const rounds = await measure(plan, {
+      began,
+      work,
+      system,
+      acceleration: acceleration.kind,
+      tell,
+      context,
+    });
+    const volumes = (await du({ names: [join(work, "job")] }, quiet(context))).volumes;
+    const { stdout } = await runProgram(QEMU, ["--version"], { timeout: 10_000, signal });
+    const evaluated = evaluateRounds(rounds, plan.size.workloads);
+    const findings = { ...evaluated, rounds, size: plan.size };
+    const recommendation = recommend(findings);
+    const report: GuestReport = {
       report: "platter lab --guest",
       version: 1,
-      environment: await describeMachine(work, await filesystemOf(work, context)),
-      guest: {
-        acceleration: acceleration.kind,
-        ...(acceleration.kind === "tcg" && { reason: acceleration.reason }),
-        system: await systemName(system),
-      },
-      rounds,
-      diskSize: size,
-      seconds: Math.round((performance.now() - began) / 1000),
-      workloads: guestWorkloads,
-      measures,
-    } as const;
-    const whole: GuestLabReport = { ...report, conclusions: concludeGuest(report) };
-    const json = join(directory, "guest-report.json");
-    const html = join(directory, "guest-report.html");
-    await writeFile(json, `${JSON.stringify(whole, undefined, 2)}\n`);
-    await writeFile(html, guestPage(whole));
-    return { report: whole, json, html };
+      environment: await describeMachine(work, volumes[0]?.filesystem),
+      guest: system.description,
+      qemu: /version (\S+)/.exec(stdout)?.[1] ?? "unknown",
+      acceleration: acceleration.kind,
+      accelerationReason: acceleration.kind === "kvm" ? undefined : acceleration.reason,
+      ...findings,
+      recommendation,
+      conclusions: concludeGuest(findings, recommendation),
+    };
+    const json = join(directory, "report.json");
+    const html = join(directory, "report.html");
+    await writeFile(json, `${JSON.stringify(report, null, 2)}\n`);
+    await writeFile(html, guestPage(report));
+    return { report, json, html };
   } finally {
     await rm(work, { recursive: true, force: true });
   }
 }
 
-function chosen({ quick, only }: GuestLabOptions): readonly GuestCandidate[] {
-  const offered = guestCandidates.filter((candidate) => !quick || candidate.quick === true);
-  if (only === undefined) return offered;
-  const unknown = only.find((label) => !guestCandidates.some((one) => one.label === label));
-  if (unknown !== undefined) {
-    const labels = guestCandidates.map(({ label }) => label).join(", ");
+function planOf({ quick, size, rounds }: GuestLabOptions): Plan {
+  const disk = size ?? (quick ? 64 : 512) * MiB;
+  if (!Number.isSafeInteger(disk) || disk < 64 * MiB || disk % MiB !== 0) {
     throw new PlatterError(
-      "E_INVALID_ARGUMENT",
-      `There is no way called "${unknown}": ${labels} are.`,
-      {
-        field: "only",
-        value: unknown,
-      },
+      "E_INVALID_SIZE",
+      `The guest's disks cannot have ${disk} bytes: give a multiple of 1 MiB, from 64M up.`,
+      { field: "size", value: disk },
     );
   }
-  const wanted = guestCandidates.filter(({ label }) => only.includes(label));
-  const baselines = new Set(wanted.map(({ baseline }) => baseline));
-  return guestCandidates.filter((one) => wanted.includes(one) || baselines.has(one.label));
+  const wanted = rounds ?? 9;
+  if (!Number.isSafeInteger(wanted) || wanted < 1 || wanted > 1000) {
+    throw new PlatterError("E_INVALID_ARGUMENT", `The lab cannot do ${wanted} rounds: 1 to 1000.`, {
+      field: "rounds",
+      value: wanted,
+    });
+  }
+  return quick
+    ? {
+        candidates: quickCandidates,
+        size: { disk, workloads: quickWorkloads, sequential: 128, random: 256, flushed: 32 },
+        caches: ["none"],
+        rounds: wanted,
+        milliseconds: QUICK_SECONDS * 1000,
+      }
+    : {
+        candidates: guestCandidates,
+        size: { disk, workloads: guestWorkloads, sequential: 1024, random: 2048, flushed: 128 },
+        caches: guestCaches,
+        rounds: wanted,
+        milliseconds: Number.POSITIVE_INFINITY,
+      };
 }
 
-async function requireSpace(
-  directory: string,
-  candidates: readonly GuestCandidate[],
-  size: number,
-): Promise<void> {
-  // Each may be written in full in the end; the image below overlays is.
-  const base = candidates.some(({ overlay }) => overlay === true) ? 1 : 0;
-  const needed = (candidates.length + base) * size + 512 * MiB;
+/** Every disk may be written full, whatever it takes at first; the backing disk is one more. */
+async function requireSpace(directory: string, { candidates, size }: Plan): Promise<void> {
   const { bavail, bsize } = await statfs(directory);
-  if (bavail * bsize >= needed) return;
+  const needed = (candidates.length + 1) * size.disk + 64 * MiB;
+  const free = bavail * bsize;
+  if (free >= needed) return;
   throw new PlatterError(
     "E_NO_SPACE",
-    `${directory}: the guest's lab needs ${formatSize(needed)} and there is ${formatSize(bavail * bsize)}; ` +
-      `name another directory, or fewer --rounds`,
-    { file: directory, value: bavail * bsize },
+    `${directory}: the lab needs ${formatSize(needed)} and there is ${formatSize(free)}; name another directory, or smaller disks with --size`,
+    { file: directory, value: free },
   );
 }
 
-async function filesystemOf(
+/** Some filesystems do not take O_DIRECT, which `cache=none` is made of. */
+async function possibleCaches(
   directory: string,
-  { provider }: CommandContext,
-): Promise<string | undefined> {
-  const name = join(directory, "probe");
-  await writeFile(name, "");
-  await using storage = await opened(provider, name);
-  return (await storage.value.volume?.())?.filesystem;
+  wanted: readonly GuestCache[],
+): Promise<readonly GuestCache[]> {
+  const trial = join(directory, "direct");
+  try {
+    await writeFile(trial, "");
+    await (await open(trial, constants.O_RDWR | constants.O_DIRECT)).close();
+    return wanted;
+  } catch {
+    return ["writeback"];
+  } finally {
+    await rm(trial, { force: true });
+  }
 }
-
-async function opened(provider: CommandContext["provider"], name: string) {
-  const value = await provider.open(name, { writable: false });
-  return { value, [Symbol.asyncDispose]: () => value.close() };
-}
-
-const quiet = (context: CommandContext): CommandContext => ({ ...context, onProgress: undefined });
 
 interface Measuring {
-  readonly candidates: readonly GuestCandidate[];
-  readonly cache: GuestMeasure["cache"];
-  readonly size: number;
-  readonly rounds: number;
+  readonly began: number;
   readonly work: string;
-  readonly acceleration: Acceleration;
   readonly system: GuestSystem;
+  readonly acceleration: "kvm" | "tcg";
+  readonly tell: (done: number, step: string) => void;
+  readonly context: CommandContext;
 }
 
-/** Makes all images anew and has one guest work on them, in another order in each round. */
-async function measure(
-  { candidates, cache, size, rounds, work, acceleration, system }: Measuring,
+async function measure(plan: Plan, measuring: Measuring): Promise<GuestRound[]> {
+  const { began, work, system, acceleration, tell, context } = measuring;
+  const { candidates, size, caches } = plan;
+  if (candidates.some(({ isOverlay }) => isOverlay)) await makeBacking(work, size.disk);
+  const starts = Array.from({ length: plan.rounds }, (_none, round) =>
+    rotated(caches, round).map((cache) => ({ cache, round })),
+  ).flat();
+  const rounds: GuestRound[] = [];
+  let longest = 0;
+  for (const [index, { cache, round }] of starts.entries()) {
+    const start = performance.now();
+    if (index > 0 && start - began + longest > plan.milliseconds) break;
+    const order = rotated(candidates, round);
+    const made = await makeDisks(order, work, size.disk, context);
+    const step = `round ${round + 1} of ${plan.rounds}, cache=${cache}`;
+    tell(index / starts.length, step);
+    const disks = await runGuest({
+      system,
+      acceleration,
+      cache,
+      candidates: order,
+      size,
+      seed: round + 1,
+      directory: work,
+      signal: context.signal,
+      onTurn: (turn) =>
+        tell(
+          (index + (turn - 1) / order.length) / starts.length,
+          `${step}: ${order[turn - 1]?.label ?? ""}`,
+        ),
+    });
+    rounds.push({ cache, disks, ...made });
+    longest = Math.max(longest, performance.now() - start);
+  }
+  tell(1, "writing the report");
+  return rounds;
+}
+
+async function makeDisks(
+  order: readonly GuestCandidate[],
+  work: string,
+  size: number,
   context: CommandContext,
-  progress: (share: number) => void,
-): Promise<GuestMeasure> {
-  const images: GuestImage[] = [];
-  const costs: GuestCost[] = [];
-  for (const [index, candidate] of candidates.entries()) {
+): Promise<Pick<GuestRound, "creation" | "empty">> {
+  const creation: Record<string, number> = {};
+  const empty: Record<string, number> = {};
+  for (const candidate of order) {
     throwIfAborted(context.signal);
     const start = performance.now();
-    const image = await makeGuestImage(candidate, work, size, quiet(context));
-    await sync(image.path);
-    const milliseconds = performance.now() - start;
-    const { size: fileLength, blocks } = await stat(image.path);
-    images.push(image);
-    costs.push({ label: image.label, milliseconds, fileLength, allocated: blocks * 512 });
-    progress((0.1 * (index + 1)) / candidates.length);
+    const name = await makeCandidate(candidate, work, size, quiet(context));
+    creation[candidate.label] = performance.now() - start;
+    empty[candidate.label] = (await stat(name)).blocks * 512;
   }
-  const { said, samples, processor } = await runGuest({
-    system,
-    acceleration,
-    images,
-    order: Array.from({ length: rounds }, (_, round) => rotated(images, round)),
-    cache,
-    directory: join(work, `run-${cache}`),
-    signal: context.signal,
-    onShare: (share) => progress(0.1 + 0.9 * share),
-  });
-  for (const { path } of images) await rm(path);
-  const times = Object.fromEntries(
-    images.map(({ label }) => {
-      const all = said[label]!.map(readTerse);
-      return [
-        label,
-        Object.fromEntries(guestWorkloads.map(({ id }) => [id, all.map((one) => one[id]!)])),
-      ];
-    }),
-  );
-  const comparisons = guestWorkloads.flatMap(({ id }) =>
-    candidates.flatMap(({ label, baseline }) =>
-      baseline === undefined || times[baseline] === undefined
-        ? []
-        : [
-            {
-              workload: id,
-              baseline,
-              label,
-              comparison: compareTimes(times[baseline][id]!, times[label]![id]!),
-            },
-          ],
-    ),
-  );
-  const summaries = Object.fromEntries(
-    Object.entries(times).map(([label, byWorkload]) => [
-      label,
-      Object.fromEntries(Object.entries(byWorkload).map(([id, values]) => [id, summarize(values)])),
-    ]),
-  );
-  return { cache, costs, samples, processor, times, summaries, comparisons };
+  return { creation, empty };
 }
+
+/** The single commands do not report their own progress. */
+const quiet = (context: CommandContext): CommandContext => ({ ...context, onProgress: undefined });

@@ -1,27 +1,24 @@
+/** The report about a guest as one HTML page that needs nothing else. */
 import { formatSize } from "../bytes/index.ts";
 import { milliseconds } from "./conclusions.ts";
-import type { GuestLabReport, GuestMeasure } from "./guest-report.ts";
-import { barChart, escapeHtml, growthChart } from "./plots.ts";
+import { requestsOf } from "./guest-job.ts";
+import type { GuestReport } from "./guest-report.ts";
+import { barChart, emphasized, escapeHtml, lineChart } from "./plots.ts";
 import { style } from "./report-style.ts";
 
-/** Colours for the ways that the other lab does not have. */
-const looks: Readonly<Record<string, string>> = {
-  "qcow2 2 MiB clusters": "large",
-  "qcow2 subclusters": "extended",
-  overlay: "overlay",
-  "overlay subclusters": "extended-overlay",
-};
-export const guestLook = (label: string): string => looks[label] ?? label.replace(" ", "-");
+const accelerations = {
+  kvm: "on the processor (KVM)",
+  tcg: "on an emulated processor (TCG), so the guest's own part of each time is longer than under KVM",
+} as const;
 
-/** The report as one HTML page that needs nothing else. */
-export function guestPage(report: GuestLabReport): string {
-  const { environment, guest, rounds, diskSize, measures, conclusions } = report;
-  const acceleration =
-    guest.acceleration === "kvm" ? "KVM" : `emulation, TCG (${guest.reason ?? "asked for"})`;
+/** Writes the page. */
+export function guestPage(report: GuestReport): string {
+  const { environment, size, conclusions, acceleration, accelerationReason } = report;
   const machine =
     `${environment.processor}, ${environment.processors} CPUs, ${formatSize(environment.memory)} of memory; ` +
     `${environment.system}; ${environment.filesystem} of ${formatSize(environment.filesystemSize)}; ` +
-    `guest: ${guest.system} under ${acceleration}`;
+    `QEMU ${report.qemu}; ${report.guest}`;
+  const why = accelerationReason === undefined ? "" : `: ${accelerationReason}`;
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -34,18 +31,18 @@ export function guestPage(report: GuestLabReport): string {
 <main>
 <header>
 <h1>What preallocation does for a guest</h1>
-<p class="lead">Disks of ${formatSize(diskSize)}, made in ${measures[0]!.costs.length} ways, written to and read by fio in a guest.</p>
-<p class="faint">${escapeHtml(machine)}. ${escapeHtml(environment.date.slice(0, 16).replace("T", " "))} UTC, ${Math.round(report.seconds / 60)} minutes.</p>
+<p class="lead">${report.costs.length} ways of making a disk of ${formatSize(size.disk)}, measured by fio inside of a guest.</p>
+<p class="faint">${escapeHtml(machine)}. ${escapeHtml(environment.date.slice(0, 16).replace("T", " "))} UTC. The guest ran ${escapeHtml(accelerations[acceleration] + why)}.</p>
 </header>
 <section>
 <h2>In short</h2>
-<ul>${conclusions.map((line) => `<li>${escapeHtml(line)}</li>`).join("\n")}</ul>
+<ul>${conclusions.map((line) => `<li>${emphasized(line)}</li>`).join("\n")}</ul>
 </section>
-${measures.map((measure) => measureSection(report, measure)).join("\n")}
-${costSection(measures[0]!)}
-${measures.map(growthSection).join("\n")}
+${timesSection(report)}
+${costSection(report)}
+${growthSection(report)}
 <footer>
-<p>Made by <code>platter lab --guest</code>, ${rounds} rounds of alternating order, each on a part of the disk of its own; medians with quartiles. A difference is named only if it is at least 10 % and sure by 99 %. All numbers are in <code>guest-report.json</code> beside this page.</p>
+<p>Made by <code>platter lab --guest</code>; all numbers are in <code>report.json</code> beside this page.</p>
 </footer>
 </main>
 </body>
@@ -53,51 +50,71 @@ ${measures.map(growthSection).join("\n")}
 `;
 }
 
-function measureSection({ workloads }: GuestLabReport, measure: GuestMeasure): string {
-  const charts = workloads.map(
-    ({ id, label, count, blockSize }) =>
-      `<figure><figcaption>${escapeHtml(label)} <span class="faint">${count} requests of ${formatSize(blockSize)}</span></figcaption>
-${workloadChart(measure, id, label)}</figure>`,
+const lookOf = (label: string): string => label.replaceAll(" ", "-");
+
+function timesSection(report: GuestReport): string {
+  const caches = [...new Set(report.rounds.map(({ cache }) => cache))];
+  const counts = caches.map(
+    (cache) => `${report.rounds.filter((round) => round.cache === cache).length} with ${cache}`,
   );
   return `<section>
-<h2>With cache=${measure.cache}</h2>
-<p>Time of the work in the guest; shorter is faster. QEMU took ${milliseconds(measure.processor)} of processor time for all of it.</p>
-${charts.join("\n")}
+<h2>Is it faster?</h2>
+<p>Time in the guest, flushes included: median of the rounds (${counts.join(", ")}) in alternating order, with quartiles. Shorter is faster. A difference is named above only if it is at least 10 % and sure by 99 %, in its size and in how many rounds agree on it.</p>
+${report.size.workloads.flatMap((kind) => caches.map((cache) => timesFigure(report, kind.id, cache))).join("\n")}
 </section>`;
 }
 
-/** Times of one kind of work on all images, as SVG. */
-export function workloadChart({ summaries }: GuestMeasure, id: string, label: string): string {
-  const bars = Object.entries(summaries).map(([name, byWorkload]) => ({
-    label: name,
-    summary: byWorkload[id]!,
-    look: guestLook(name),
-  }));
-  return barChart(label, bars, milliseconds);
+/** The chart of one workload. */
+export function timesChart(report: GuestReport, workload: string, cache: string): string {
+  const bars = report.summaries
+    .filter((entry) => entry.cache === cache && entry.workload === workload)
+    .map(({ label, summary }) => ({ label, summary, look: lookOf(label) }));
+  return barChart(`${workload}, cache=${cache}`, bars, milliseconds);
 }
 
-function costSection({ costs }: GuestMeasure): string {
-  const rows = costs.map(
-    ({ label, milliseconds: time, fileLength, allocated }) =>
-      `<tr><th scope="row">${escapeHtml(label)}</th><td>${milliseconds(time)}</td><td>${formatSize(fileLength)}</td><td>${formatSize(allocated)}</td></tr>`,
-  );
-  const head = ["Image", "Time to make it", "File", "On host"];
+function timesFigure(report: GuestReport, workload: string, cache: string): string {
+  const kind = report.size.workloads.find(({ id }) => id === workload);
+  if (kind === undefined) return "";
+  const what = `${requestsOf(kind, report.size)} requests, cache=${cache}`;
+  return `<figure><figcaption>${escapeHtml(kind.label)} <span class="faint">${what}</span></figcaption>
+${timesChart(report, workload, cache)}</figure>`;
+}
+
+function costSection({ costs, size }: GuestReport): string {
+  const rows = costs.map(({ label, creation, empty, written, cpu }) => {
+    const cells = [
+      milliseconds(creation.median),
+      formatSize(empty),
+      formatSize(written),
+      milliseconds(cpu.median),
+    ];
+    return `<tr><th scope="row">${escapeHtml(label)}</th>${cells.map((cell) => `<td>${cell}</td>`).join("")}</tr>`;
+  });
+  const head = ["Disk", "To make", "On host, empty", "After a round", "QEMU’s processor time"];
   return `<section>
 <h2>What it costs</h2>
-<p>Making the empty disk, until it is on stable storage, and what it takes then.</p>
+<p>For a disk of ${formatSize(size.disk)}. Times are medians; QEMU’s processor time is that of one disk in one round, the guest’s own included.</p>
 <div class="scroll"><table><thead><tr>${head.map((text) => `<th scope="col">${text}</th>`).join("")}</tr></thead><tbody>${rows.join("\n")}</tbody></table></div>
 </section>`;
 }
 
-function growthSection({ cache, samples }: GuestMeasure): string {
-  const lines = Object.entries(samples).map(([label, list]) => ({
+/** How the files grew. */
+export function growthChart({ growth }: GuestReport): string {
+  const lines = growth.map(({ label, samples }) => ({
     label,
-    look: guestLook(label),
-    points: list.map(({ time, allocated }) => ({ x: time / 1000, y: allocated })),
+    look: lookOf(label),
+    points: samples.map(({ at, allocated }) => ({ x: at, y: allocated })),
   }));
+  return lineChart("Space on the host while a disk is measured", lines, {
+    x: milliseconds,
+    y: formatSize,
+  });
+}
+
+function growthSection(report: GuestReport): string {
   return `<section>
-<h2>How the files grew, cache=${cache}</h2>
-<p>What each file takes on the host while the guest works, over seconds.</p>
-<figure>${growthChart(`Space taken on the host, cache=${cache}`, lines, formatSize)}</figure>
+<h2>How the files grow</h2>
+<p>What each image takes on the host while its disk is measured, in the first round.</p>
+<figure>${growthChart(report)}</figure>
 </section>`;
 }

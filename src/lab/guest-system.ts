@@ -1,44 +1,36 @@
 /**
- * The small Linux that the guests of `lab --guest` run: Debian's kernel for clouds, busybox and fio. Its packages are
- * fetched with apt-get, not installed, taken apart, and kept as a kernel and an initrd in the user's cache.
+ * The small Linux that measures in a guest: a kernel, and a RAM filesystem with busybox and fio. Both come from
+ * Debian's packages, are made once, and kept in the user's cache; or the user has some.
  */
-import { createHash } from "node:crypto";
-import {
-  glob,
-  mkdir,
-  mkdtemp,
-  readFile,
-  readdir,
-  rename,
-  rm,
-  stat,
-  writeFile,
-} from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { PlatterError } from "../errors.ts";
-import { cpioArchive, runProgram, type InjectedFile } from "../vm/index.ts";
+import { cpioArchive, injectInto, lastLine, runProgram } from "../vm/index.ts";
 
-/** A kernel and what it starts with. */
+/** What the guest is started with; paths. */
 export interface GuestSystem {
   readonly kernel: string;
-  /** An archive to which the work to be done is appended. */
-  readonly initrd: Uint8Array;
+  readonly initrd: string;
+  /** What the kernel shall start first. */
+  readonly init: string;
+  /** For the report. */
+  readonly description: string;
 }
 
-/** Where a system comes from. */
-export interface GuestSystemOptions {
-  /** A kernel of the user's, with virtio built in or among `modules` of the initrd. */
-  readonly kernel?: string | undefined;
-  /** With `kernel`: an initrd with `/busybox`, `/fio` and what they need. */
-  readonly initrd?: string | undefined;
-  readonly signal?: AbortSignal | undefined;
-  /** Told once if packages have to be fetched, which takes a while. */
-  readonly onFetch?: (() => void) | undefined;
+/** A kernel of the user's, and a RAM filesystem with `sh`, `cat`, `dd`, `fio`, `mount`, `poweroff` in it. */
+export interface OwnSystem {
+  readonly kernel: string;
+  readonly initrd: string;
 }
 
-/** The kernel's modules that the guest needs, in the order in which they are loaded. */
-export const guestModules = [
+/** Bumped when the RAM filesystem is made in another way. */
+const RECIPE = 1;
+const PATIENCE = 300_000;
+const META_PACKAGE = "linux-image-cloud-amd64";
+
+/** In the order in which they are loaded. A kernel that has one built in has no file of that name. */
+const modules = [
   "virtio_ring",
   "virtio",
   "virtio_pci_legacy_dev",
@@ -47,195 +39,186 @@ export const guestModules = [
   "virtio_blk",
 ] as const;
 
-const kernelPackage = "linux-image-cloud-amd64";
-const patience = 300_000;
-/** Part of the cache's name: another number for other contents. */
-const edition = 1;
+/** In every RAM filesystem: what the kernel starts, or the small init below. It does what the first disk says. */
+const RUN = `#!/bin/sh
+export PATH=/bin:/usr/bin:/sbin:/usr/sbin:/
+[ -e /dev/null ] || mount -t devtmpfs dev /dev
+[ -e /proc/version ] || mount -t proc proc /proc
+[ -e /sys/block ] || mount -t sysfs sys /sys
+modprobe virtio_pci 2>/dev/null
+modprobe virtio_blk 2>/dev/null
+tries=0
+until [ -b /dev/vda ] || [ $tries -ge 100 ]; do sleep 0.1; tries=$((tries + 1)); done
+dd if=/dev/vda of=/lab-job bs=64k 2>/dev/null && . /lab-job
+poweroff -f
+`;
+
+/** In the one that is made here: all is in the root directory, busybox and modules too. */
+const INIT = `#!/busybox sh
+/busybox mkdir -p /bin /dev /proc /sys /tmp
+/busybox --install -s /bin
+export PATH=/bin
+mount -t devtmpfs dev /dev
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+for module in ${modules.join(" ")}; do [ ! -e /$module.ko ] || insmod /$module.ko; done
+printf '#!/bin/sh\\nexec /loader --library-path / /fio.elf "$@"\\n' > /bin/fio
+chmod +x /bin/fio
+exec /lab-run
+`;
+
+/** The directory for what can be made again, by the XDG rules: `$XDG_CACHE_HOME/platter/lab-guest`. */
+export function cacheDirectory(variables: Readonly<Record<string, string | undefined>>): string {
+  const given = variables["XDG_CACHE_HOME"];
+  const cache =
+    given !== undefined && given.startsWith("/")
+      ? given
+      : join(variables["HOME"] ?? homedir(), ".cache");
+  return join(cache, "platter/lab-guest");
+}
 
 /**
- * The user's system, or Debian's.
+ * The system from the cache; made if it is not there.
  *
- * @throws `E_NOT_FOUND` when packages cannot be had, naming them; `E_INVALID_ARGUMENT` for an initrd without kernel
+ * @throws `E_NOT_FOUND` without Debian's package tools, `E_EXTERNAL` if packages cannot be fetched or unpacked
  */
-export async function guestSystem(options: GuestSystemOptions): Promise<GuestSystem> {
-  const { kernel, initrd } = options;
-  if ((kernel === undefined) !== (initrd === undefined)) {
-    throw new PlatterError(
-      "E_INVALID_ARGUMENT",
-      "A kernel needs an initrd with busybox and fio, and an initrd a kernel: give both or neither.",
-      { field: kernel === undefined ? "kernel" : "initrd" },
-    );
-  }
-  if (kernel !== undefined && initrd !== undefined) {
-    return { kernel, initrd: await readGiven(initrd) };
-  }
-  const directory = join(cacheDirectory(), `guest-${edition}`);
-  if (!(await isThere(directory))) await make(directory, options);
-  return {
-    kernel: join(directory, "vmlinuz"),
-    initrd: new Uint8Array(await readFile(join(directory, "initrd"))),
-  };
-}
-
-/** `$XDG_CACHE_HOME/platter`, by the XDG rules. */
-function cacheDirectory(): string {
-  const { XDG_CACHE_HOME: given = "" } = process.env;
-  return join(given.startsWith("/") ? given : join(homedir(), ".cache"), "platter");
-}
-
-async function readGiven(path: string): Promise<Uint8Array> {
+export async function guestSystem(
+  cache: string,
+  signal: AbortSignal | undefined,
+): Promise<GuestSystem> {
+  const cached = await readCache(cache);
+  if (cached !== undefined) return cached;
+  await mkdir(dirname(cache), { recursive: true });
+  const work = await mkdtemp(`${cache}-`);
   try {
-    return new Uint8Array(await readFile(path));
-  } catch (error) {
-    throw new PlatterError("E_NOT_FOUND", `${path}: the initrd cannot be read.`, {
-      file: path,
-      cause: error,
-    });
-  }
-}
-
-const isThere = (path: string): Promise<boolean> =>
-  stat(path).then(
-    () => true,
-    () => false,
-  );
-
-async function make(directory: string, { signal, onFetch }: GuestSystemOptions): Promise<void> {
-  if (process.arch !== "x64") {
-    throw new PlatterError(
-      "E_UNSUPPORTED",
-      `The guest's packages are those for amd64, and this is ${process.arch}: give --kernel and --initrd.`,
-      { value: process.arch },
-    );
-  }
-  onFetch?.();
-  const parent = join(directory, "..");
-  await mkdir(parent, { recursive: true });
-  const work = await mkdtemp(`${directory}-`);
-  try {
-    const tree = await fetchPackages(work, signal);
-    const kernel = await only(join(tree, "boot/vmlinuz-*"), kernelPackage);
-    const whole = join(work, "whole");
-    await mkdir(whole);
-    await writeFile(join(whole, "initrd"), cpioArchive(await filesOf(tree, signal)));
-    await rename(kernel, join(whole, "vmlinuz"));
-    await rename(whole, directory);
-  } catch (error) {
-    // Another one may have been quicker.
-    if (!(await isThere(directory))) throw error;
+    const made = await makeSystem(work, signal);
+    await rm(cache, { recursive: true, force: true });
+    await rename(made, cache);
   } finally {
     await rm(work, { recursive: true, force: true });
   }
+  const system = await readCache(cache);
+  if (system !== undefined) return system;
+  throw new PlatterError("E_IO", `${cache}: what was written there is gone.`, { file: cache });
 }
 
-/** Fetches the packages and unpacks them into one tree. */
-async function fetchPackages(work: string, signal: AbortSignal | undefined): Promise<string> {
-  const names = [
-    await currentKernel(signal),
-    "busybox-static",
-    ...(await librariesOf("fio", signal)),
-  ];
-  const download = await apt("apt-get", ["-q", "download", ...names], work, signal);
-  if (download !== 0) throw missing(names.slice(0, 3).join(", "));
-  const tree = join(work, "tree");
-  for (const file of await readdir(work)) {
-    if (!file.endsWith(".deb")) continue;
-    const { status } = await runProgram("dpkg-deb", ["-x", join(work, file), tree], {
-      timeout: patience,
-      signal,
-    });
-    if (status !== 0) throw missing(file);
+/** The user's own system, with the script that measures put into a copy of its RAM filesystem in `work`. */
+export async function ownSystem(own: OwnSystem, work: string): Promise<GuestSystem> {
+  const initrd = join(work, "initrd");
+  const script = { name: "lab-run", contents: new TextEncoder().encode(RUN), mode: 0o755 };
+  await writeFile(initrd, injectInto(await readFile(own.initrd), [script]));
+  await readFile(own.kernel);
+  const description = `${basename(own.kernel)} with ${basename(own.initrd)}`;
+  return { kernel: own.kernel, initrd, init: "/lab-run", description };
+}
+
+async function readCache(cache: string): Promise<GuestSystem | undefined> {
+  try {
+    const made: unknown = JSON.parse(await readFile(join(cache, "made.json"), "utf8"));
+    if (typeof made !== "object" || made === null) return undefined;
+    const { recipe, description } = made as Record<string, unknown>;
+    if (recipe !== RECIPE || typeof description !== "string") return undefined;
+    const [kernel, initrd] = [join(cache, "kernel"), join(cache, "initrd")];
+    return { kernel, initrd, init: "/lab-init", description };
+  } catch {
+    return undefined;
   }
-  return tree;
 }
 
-/** Runs a program of apt's in a directory. */
-async function apt(
-  program: string,
-  words: readonly string[],
-  cwd: string,
-  signal: AbortSignal | undefined,
-): Promise<number | undefined> {
-  const line = ["-C", cwd, program, ...words];
-  const { status } = await runProgram("env", line, { timeout: patience, signal });
-  return status;
+/** Makes kernel and RAM filesystem in a directory inside `work`, and returns that. */
+async function makeSystem(work: string, signal: AbortSignal | undefined): Promise<string> {
+  const run = async (program: string, words: readonly string[], cwd?: string): Promise<string> => {
+    const outcome = await runProgram(program, words, { timeout: PATIENCE, signal, cwd });
+    if (outcome.status === 0) return outcome.stdout;
+    throw new PlatterError(
+      "E_EXTERNAL",
+      `The guest's system cannot be made from Debian's packages: ${program}: ${lastLine(outcome)} (apt-get update may help; or name a system of your own with --kernel and --initrd)`,
+      { value: program },
+    );
+  };
+  const kernelPackage = await findKernelPackage(run);
+  const libraries = await findLibraries(run);
+  const packages = [kernelPackage, "busybox-static", "fio", ...libraries];
+  await run("apt-get", ["-q", "download", ...packages], work);
+  const archives = (await readdir(work)).filter((name) => name.endsWith(".deb"));
+  for (const name of archives) {
+    await run("dpkg-deb", ["-x", join(work, name), join(work, "tree")]);
+    await rm(join(work, name));
+  }
+  const made = join(work, "made");
+  await mkdir(made);
+  const tree = await filesOf(join(work, "tree"));
+  const kernel = find(tree, /\/boot\/vmlinuz-[^/]+$/);
+  await rename(kernel, join(made, "kernel"));
+  await writeFile(join(made, "initrd"), await makeInitrd(tree, run));
+  const fio = archives.find((name) => name.startsWith("fio_")) ?? "fio";
+  const description = `${kernelPackage}, ${fio.split("_").slice(0, 2).join(" ")}`;
+  await writeFile(join(made, "made.json"), JSON.stringify({ recipe: RECIPE, description }));
+  return made;
 }
 
-async function depends(words: readonly string[], signal: AbortSignal | undefined): Promise<string> {
-  const { stdout } = await runProgram("apt-cache", ["depends", ...words], {
-    timeout: patience,
-    signal,
+type Run = (program: string, words: readonly string[], cwd?: string) => Promise<string>;
+
+async function findKernelPackage(run: Run): Promise<string> {
+  const depends = await run("apt-cache", ["depends", META_PACKAGE]);
+  const found = /Depends: (linux-image-\S+)/.exec(depends)?.[1];
+  if (found !== undefined) return found;
+  throw new PlatterError("E_EXTERNAL", `apt-cache knows no kernel behind ${META_PACKAGE}.`, {
+    value: META_PACKAGE,
   });
-  return stdout;
 }
 
-/** The package that the one without a version stands for. */
-async function currentKernel(signal: AbortSignal | undefined): Promise<string> {
-  const found = /Depends: (linux-image-\S+)/.exec(await depends([kernelPackage], signal))?.[1];
-  if (found === undefined) throw missing(kernelPackage);
-  return found;
-}
-
-/** A package and the libraries below it. */
-async function librariesOf(name: string, signal: AbortSignal | undefined): Promise<string[]> {
+/** All libraries that fio may need; few of them it does, but which is only known when they are there. */
+async function findLibraries(run: Run): Promise<string[]> {
   const no = ["recommends", "suggests", "conflicts", "breaks", "replaces", "enhances"];
-  const words = ["--recurse", ...no.map((kind) => `--no-${kind}`), name];
-  const all = (await depends(words, signal)).split("\n").filter((line) => /^[a-z0-9]/.test(line));
-  if (!all.includes(name)) throw missing(name);
-  const isLibrary = (other: string): boolean =>
-    /^(lib|zlib)/.test(other) && !/perl|python|pam|semanage/.test(other);
-  return all.filter((other) => other === name || isLibrary(other));
+  const words = ["depends", "--recurse", ...no.map((kind) => `--no-${kind}`), "fio"];
+  const names = (await run("apt-cache", words)).split("\n");
+  return names.filter((name) => /^(lib|zlib1g$)/.test(name) && !/perl|python|-common$/.test(name));
 }
 
-const missing = (what: string): PlatterError =>
-  new PlatterError(
-    "E_NOT_FOUND",
-    `Debian's packages for the guest cannot be fetched with apt-get (${what}): is there a network, and is ` +
-      `"apt-get update" done? A kernel and an initrd of your own can be given with --kernel and --initrd.`,
-    { value: what },
+async function makeInitrd(tree: readonly string[], run: Run): Promise<Uint8Array> {
+  const loader = find(tree, /\/ld-linux-x86-64\.so\.2$/);
+  const fio = find(tree, /\/usr\/bin\/fio$/);
+  const paths = [...new Set(tree.filter((path) => /\.so(\.|$)/.test(path)).map(dirname))];
+  // The loader says which file it would take for each library.
+  const listed = await run(loader, ["--library-path", paths.join(":"), "--list", fio]);
+  const libraries = [...listed.matchAll(/^\s+(\S+) => (\/\S+)/gm)].map(
+    ([, name = "", path = ""]) => ({ name, path }),
   );
-
-async function only(pattern: string, what: string): Promise<string> {
-  for await (const found of glob(pattern)) return found;
-  throw missing(what);
-}
-
-/** What goes into the initrd: all in its root, as busybox and the loader can use it there. */
-async function filesOf(tree: string, signal: AbortSignal | undefined): Promise<InjectedFile[]> {
-  const modules = await Promise.all(
-    guestModules.map((name) => only(join(tree, `lib/modules/*/kernel/**/${name}.ko`), name)),
-  );
-  const busybox = await only(join(tree, "{,usr/}bin/busybox"), "busybox-static");
-  const fio = join(tree, "usr/bin/fio");
-  const loader = await only(
-    join(tree, "{,usr/}lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"),
-    "libc6",
-  );
-  const places = ["lib", "usr/lib"].map((place) => join(tree, place, "x86_64-linux-gnu"));
-  const ceph = join(tree, "usr/lib/x86_64-linux-gnu/ceph");
-  const path = [...places, ceph].join(":");
-  const list = await runProgram(loader, ["--library-path", path, "--list", fio], {
-    timeout: patience,
-    signal,
+  const contents = [
+    { name: "busybox", path: find(tree, /\/bin\/busybox$/) },
+    { name: "fio.elf", path: fio },
+    { name: "loader", path: loader },
+    ...libraries.filter(({ name }) => !name.includes("/")),
+    ...modules.flatMap((module) => {
+      const path = tree.find((file) => basename(file) === `${module}.ko`);
+      return path === undefined ? [] : [{ name: `${module}.ko`, path }];
+    }),
+  ];
+  const files = [];
+  for (const { name, path } of contents) {
+    files.push({ name, contents: await readFile(path), mode: 0o755 });
+  }
+  const text = (name: string, script: string) => ({
+    name,
+    contents: new TextEncoder().encode(script),
+    mode: 0o755,
   });
-  const libraries = [...list.stdout.matchAll(/=> (\/\S+)/g)].map(([, file]) => file!);
-  if (list.status !== 0 || libraries.length === 0) throw missing("fio");
-  const files = [...modules, busybox, fio, loader, ...libraries];
-  return Promise.all(
-    [...new Set(files)].map(async (file) => ({
-      name: basename(file),
-      contents: new Uint8Array(await readFile(file)),
-      mode: 0o755,
-    })),
-  );
+  return cpioArchive([...files, text("lab-init", INIT), text("lab-run", RUN)]);
 }
 
-/** What a system is, for a report: the same for the same kernel. */
-export async function systemName({ kernel }: GuestSystem): Promise<string> {
-  const bytes = await readFile(kernel);
-  const offset = bytes.readUInt16LE(0x20e) + 0x200;
-  const version = bytes.subarray(offset, bytes.indexOf(0, offset)).toString("latin1");
-  // The boot protocol's pointer to the version (Linux: Documentation/arch/x86/boot.rst, kernel_version).
-  if (/^\d+\.\d+/.test(version)) return `Linux ${version.split(" ")[0]}`;
-  return `kernel ${createHash("sha256").update(bytes).digest("hex").slice(0, 12)}`;
+/** Full paths of all files and links. */
+async function filesOf(directory: string): Promise<string[]> {
+  const entries = await readdir(directory, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => !entry.isDirectory())
+    .map(({ parentPath, name }) => join(parentPath, name));
+}
+
+function find(tree: readonly string[], pattern: RegExp): string {
+  const found = tree.find((path) => pattern.test(path));
+  if (found !== undefined) return found;
+  throw new PlatterError("E_EXTERNAL", `Debian's packages have no file like ${pattern.source}.`, {
+    value: pattern.source,
+  });
 }

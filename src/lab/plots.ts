@@ -5,6 +5,13 @@ export function escapeHtml(text: string): string {
   return text.replaceAll(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
+/** The words up to the colon are what a conclusion is about. */
+export function emphasized(line: string): string {
+  const end = line.indexOf(": ");
+  if (end < 0) return escapeHtml(line);
+  return `<b>${escapeHtml(line.slice(0, end + 1))}</b>${escapeHtml(line.slice(end + 1))}`;
+}
+
 /** A bar of a chart: the median, with whiskers at the quartiles. */
 export interface Bar {
   readonly label: string;
@@ -60,48 +67,51 @@ export function stripChart(title: string, looks: readonly string[]): string {
   return `<svg class="strip" viewBox="0 0 ${Math.max(1, looks.length)} 1" preserveAspectRatio="none" role="img" aria-label="${escapeHtml(title)}">${cells.join("")}</svg>`;
 }
 
-const fixed = (value: number): string => String(Number(value.toFixed(1)));
-
-/** A line of a chart of growth. */
-export interface GrowthLine {
+/** A line of a chart. */
+export interface Line {
   readonly label: string;
   /** CSS class that colours it. */
   readonly look: string;
-  /** Seconds, and what had been reached by then. */
   readonly points: ReadonlyArray<{ readonly x: number; readonly y: number }>;
 }
 
-const growthHeight = 260;
-const legendWidth = 150;
+const lineHeight = 240;
 
-/** Lines over seconds, each staying where it is until its next point, as SVG. */
-export function growthChart(
+/** Lines from zero, each with its label at the right, as SVG; labels that would overlap are moved apart. */
+export function lineChart(
   title: string,
-  lines: readonly GrowthLine[],
-  format: (value: number) => string,
+  lines: readonly Line[],
+  format: { readonly x: (value: number) => string; readonly y: (value: number) => string },
 ): string {
-  const all = lines.flatMap(({ points }) => points);
-  const end = Math.max(1, ...all.map(({ x }) => x));
-  const top = Math.max(1, ...all.map(({ y }) => y));
-  const left = 70;
-  const right = width - legendWidth;
-  const x = (value: number): string => fixed(left + (value / end) * (right - left));
-  const y = (value: number): string =>
-    fixed(growthHeight - 24 - (value / top) * (growthHeight - 40));
-  const drawn = lines.map(({ label, look, points }, row) => {
-    const path = points
-      .map((point, i) =>
-        i === 0 ? `M${x(point.x)} ${y(point.y)}` : `H${x(point.x)}V${y(point.y)}`,
-      )
-      .join("");
-    const at = 12 + row * 20;
-    return `<g><title>${escapeHtml(label)}</title><path class="line ${look}" d="${path}H${x(end)}"/>
-<rect class="${look}" x="${right + 14}" y="${at - 5}" width="10" height="10" rx="2"/><text x="${right + 30}" y="${at}">${escapeHtml(label)}</text></g>`;
+  const points = lines.flatMap((line) => line.points);
+  const right = Math.max(...points.map(({ x }) => x), 1);
+  const top = Math.max(...points.map(({ y }) => y), 1);
+  const left = 64;
+  const plot = width - left - labelWidth;
+  const x = (value: number): string => fixed(left + (value / right) * plot);
+  const y = (value: number): number => 10 + (1 - value / top) * (lineHeight - 40);
+  const drawn = lines.filter((line) => line.points.length > 0);
+  const ends = drawn
+    .map((line) => ({ line, at: y(line.points.at(-1)!.y) }))
+    .toSorted((a, b) => b.at - a.at);
+  let lowest = lineHeight - 12;
+  const labels = ends.map(({ line, at }) => {
+    const place = Math.min(at, lowest);
+    lowest = place - 14;
+    return `<text x="${left + plot + 8}" y="${fixed(place)}">${escapeHtml(line.label)}</text>`;
   });
-  return `<svg class="chart" viewBox="0 0 ${width} ${growthHeight}" role="img" aria-label="${escapeHtml(title)}">
-<path class="whisker" d="M${left} ${y(top)}V${y(0)}H${right}"/>
-<text class="label" x="${left - 6}" y="${y(top)}">${escapeHtml(format(top))}</text><text class="label" x="${left - 6}" y="${y(0)}">0</text>
-<text class="label" x="${right}" y="${growthHeight - 8}">${end.toFixed(0)} s</text>
-${drawn.join("\n")}
+  const paths = drawn.map(({ label, look, points: own }) => {
+    const path = own.map((point) => `${x(point.x)} ${fixed(y(point.y))}`).join("L");
+    return `<path class="line ${look}" d="M${path}"><title>${escapeHtml(label)}</title></path>`;
+  });
+  const axes = `<path class="axis" d="M${left} 10V${lineHeight - 30}H${left + plot}"/>
+<text class="label" x="${left - 6}" y="10">${escapeHtml(format.y(top))}</text><text class="label" x="${left - 6}" y="${lineHeight - 30}">0</text>
+<text class="label" x="${left + plot}" y="${lineHeight - 16}">${escapeHtml(format.x(right))}</text>`;
+  return `<svg class="chart" viewBox="0 0 ${width} ${lineHeight}" role="img" aria-label="${escapeHtml(title)}">
+${axes}
+${paths.join("\n")}
+${labels.join("\n")}
 </svg>`;
 }
+
+const fixed = (value: number): string => String(Number(value.toFixed(1)));

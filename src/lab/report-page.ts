@@ -7,7 +7,7 @@ import {
   type FilePart,
 } from "../commands/index.ts";
 import { milliseconds } from "./conclusions.ts";
-import { barChart, escapeHtml, stripChart } from "./plots.ts";
+import { barChart, emphasized, escapeHtml, stripChart } from "./plots.ts";
 import type { LabReport } from "./report.ts";
 import { style } from "./report-style.ts";
 
@@ -78,13 +78,6 @@ ${writesSection(report)}
 </body>
 </html>
 `;
-}
-
-/** The words up to the colon are what a conclusion is about. */
-function emphasized(line: string): string {
-  const end = line.indexOf(": ");
-  if (end < 0) return escapeHtml(line);
-  return `<b>${escapeHtml(line.slice(0, end + 1))}</b>${escapeHtml(line.slice(end + 1))}`;
 }
 
 function creationSection({ creation }: LabReport): string {

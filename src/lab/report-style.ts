@@ -5,7 +5,7 @@ export const style = `
   --paper: #fdfcfa; --ink: #1d2126; --faint: #68707a; --line: #dcd8d0; --panel: #f4f1eb;
   --raw-off: #e0a458; --raw-falloc: #c9842f; --raw-full: #9a5f17;
   --qcow2-off: #8fb7d9; --qcow2-metadata: #2f7fb8; --qcow2-falloc: #4e6fa8; --qcow2-full: #2c3f73;
-  --large: #5b8f5a; --extended: #2f8f83; --overlay: #b06f9c; --extended-overlay: #7d3f73;
+  --qcow2-2M-clusters: #3f9c8c; --qcow2-extended-L2: #7a4fa3; --overlay: #b0566a; --overlay-extended-L2: #7d2f42;
   --metadata: #7a4fa3; --data: #2f8f6b; --reserved: #e0a458; --placed: #f0d9a8; --hole: #e4e1db; --unknown: #c0392b;
 }
 @media (prefers-color-scheme: dark) {
@@ -13,7 +13,7 @@ export const style = `
     --paper: #16191d; --ink: #e7e5e0; --faint: #98a0aa; --line: #343a42; --panel: #1f2429;
     --raw-off: #f0bf7f; --raw-falloc: #dc9a45; --raw-full: #b87a2b;
     --qcow2-off: #a9cbe8; --qcow2-metadata: #4c9fd8; --qcow2-falloc: #6f8fcb; --qcow2-full: #5566b0;
-    --large: #86bd84; --extended: #57bdb0; --overlay: #d59bc4; --extended-overlay: #ab6aa0;
+    --qcow2-2M-clusters: #5fc0ae; --qcow2-extended-L2: #a680d0; --overlay: #d07c90; --overlay-extended-L2: #b05a70;
     --metadata: #a680d0; --data: #4cb48c; --reserved: #dc9a45; --placed: #7d6840; --hole: #2c3239; --unknown: #e06050;
   }
 }
@@ -38,21 +38,19 @@ figure { margin: 1.4rem 0 0; overflow-x: auto; } figcaption { font-weight: 600; 
 svg.chart { display: block; width: 100%; min-width: 30rem; max-width: 46rem; height: auto; }
 svg text { font: 12px system-ui, sans-serif; fill: var(--ink); dominant-baseline: central; }
 svg .label { text-anchor: end; fill: var(--faint); }
-svg .line { fill: none; stroke: currentColor; stroke-width: 1.6; }
 svg .whisker { stroke: var(--ink); stroke-width: 1.2; fill: none; opacity: .65; }
-.raw-off { fill: var(--raw-off); color: var(--raw-off); }
-.raw-falloc { fill: var(--raw-falloc); color: var(--raw-falloc); }
-.raw-full { fill: var(--raw-full); color: var(--raw-full); }
-.qcow2-off { fill: var(--qcow2-off); color: var(--qcow2-off); }
-.qcow2-metadata { fill: var(--qcow2-metadata); color: var(--qcow2-metadata); }
-.qcow2-falloc { fill: var(--qcow2-falloc); color: var(--qcow2-falloc); }
-.qcow2-full { fill: var(--qcow2-full); color: var(--qcow2-full); }
-.large { fill: var(--large); color: var(--large); }
-.extended { fill: var(--extended); color: var(--extended); }
-.overlay { fill: var(--overlay); color: var(--overlay); }
-.extended-overlay { fill: var(--extended-overlay); color: var(--extended-overlay); }
+.raw-off { fill: var(--raw-off); } .raw-falloc { fill: var(--raw-falloc); } .raw-full { fill: var(--raw-full); }
+.qcow2-off { fill: var(--qcow2-off); } .qcow2-metadata { fill: var(--qcow2-metadata); }
+.qcow2-falloc { fill: var(--qcow2-falloc); } .qcow2-full { fill: var(--qcow2-full); }
+.qcow2-2M-clusters { fill: var(--qcow2-2M-clusters); } .qcow2-extended-L2 { fill: var(--qcow2-extended-L2); }
+.overlay { fill: var(--overlay); } .overlay-extended-L2 { fill: var(--overlay-extended-L2); }
 .metadata { fill: var(--metadata); } .data { fill: var(--data); } .reserved { fill: var(--reserved); }
 .placed { fill: var(--placed); } .hole { fill: var(--hole); } .unknown { fill: var(--unknown); }
+.line { fill: none; stroke-width: 1.8; } .axis { fill: none; stroke: var(--line); }
+.line.raw-off { fill: none; stroke: var(--raw-off); } .line.raw-falloc { fill: none; stroke: var(--raw-falloc); } .line.raw-full { fill: none; stroke: var(--raw-full); }
+.line.qcow2-off { fill: none; stroke: var(--qcow2-off); } .line.qcow2-metadata { fill: none; stroke: var(--qcow2-metadata); } .line.qcow2-falloc { fill: none; stroke: var(--qcow2-falloc); }
+.line.qcow2-full { fill: none; stroke: var(--qcow2-full); } .line.qcow2-2M-clusters { fill: none; stroke: var(--qcow2-2M-clusters); } .line.qcow2-extended-L2 { fill: none; stroke: var(--qcow2-extended-L2); }
+.line.overlay { fill: none; stroke: var(--overlay); } .line.overlay-extended-L2 { fill: none; stroke: var(--overlay-extended-L2); }
 .pictures .row { display: flex; align-items: center; gap: .8rem; margin: .35rem 0; }
 .pictures .name { flex: 0 0 8.5rem; text-align: right; color: var(--faint); font-size: .9rem; }
 .pictures .track { flex: 1; display: flex; }

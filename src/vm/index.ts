@@ -1,8 +1,12 @@
+export { probeAcceleration } from "./acceleration.ts";
 export type { Acceleration } from "./acceleration.ts";
+export { runAppliance } from "./appliance.ts";
+export type { Appliance, ApplianceListener } from "./appliance.ts";
 export type { CloudInit } from "./cloud-init.ts";
 export { readKeys } from "./cloud-init.ts";
 export { attachConsole } from "./console.ts";
 export type { ConsoleEnd, Terminal } from "./console.ts";
+export { cpioArchive, injectInto } from "./cpio.ts";
 export type { Guest } from "./guest-file.ts";
 export {
   deleteGuest,
@@ -41,10 +45,6 @@ export type {
 } from "./machine.ts";
 export type { DiskCost, DiskRequest } from "./new-disks.ts";
 export type { BlockStatistics } from "./qmp-commands.ts";
+export { QEMU } from "./qemu-process.ts";
+export { lastLine, runProgram } from "./run-program.ts";
 export { GuestStore, stateDirectory } from "./store.ts";
-export { cpioArchive, injectInto } from "./cpio.ts";
-export type { InjectedFile } from "./cpio.ts";
-export { probeAcceleration } from "./acceleration.ts";
-export { endedOrderly, findProcess, killProcess, QEMU, startQemu } from "./qemu-process.ts";
-export { runProgram } from "./run-program.ts";
-export type { GuestPaths } from "./store.ts";

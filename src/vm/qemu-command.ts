@@ -56,7 +56,7 @@ export function qemuCommand(machine: Machine, run: QemuRun): string[] {
 }
 
 /** `,bootindex=…` for the first device of a kind, and nothing for those that the firmware shall not try. */
-type BootIndex = (device: BootDevice) => string;
+export type BootIndex = (device: BootDevice) => string;
 
 function bootOrder(machine: Machine, install: InstallMedia | undefined): BootIndex {
   const order = effectiveBoot(machine, install);
@@ -134,7 +134,8 @@ const caches: Readonly<
   unsafe: { direct: false, noFlush: true, write: true },
 };
 
-function diskWords(disk: GuestDisk, index: number, order: BootIndex): string[] {
+/** A disk: its node, and as the last word its device. */
+export function diskWords(disk: GuestDisk, index: number, order: BootIndex): string[] {
   const id = diskId(index);
   const { direct, noFlush, write } = caches[disk.cache];
   const behaviour = { cache: { direct, "no-flush": noFlush }, discard: disk.discard };

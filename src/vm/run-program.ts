@@ -15,6 +15,8 @@ export interface ProgramOutcome {
 export interface ProgramOptions {
   /** Milliseconds after which it is killed. */
   readonly timeout: number;
+  /** Where it works; the working directory if not given. */
+  readonly cwd?: string | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -26,7 +28,7 @@ export interface ProgramOptions {
 export async function runProgram(
   program: string,
   words: readonly string[],
-  { timeout, signal }: ProgramOptions,
+  { timeout, cwd, signal }: ProgramOptions,
 ): Promise<ProgramOutcome> {
   const options = {
     timeout,
@@ -34,6 +36,7 @@ export async function runProgram(
     encoding: "utf8",
     maxBuffer: 64 * 2 ** 20,
     env: { ...process.env, LC_ALL: "C" },
+    ...(cwd !== undefined && { cwd }),
     ...(signal && { signal }),
   } as const;
   return new Promise((resolve, reject) => {
