@@ -25,6 +25,8 @@ export interface GuestParts {
   readonly files: readonly string[];
   /** A boot loader for CDs, and the module that it needs. */
   readonly isolinux: readonly string[];
+  /** What puts a boot loader on a filesystem, and a boot record that starts it; the program's libraries. */
+  readonly extlinux: readonly string[];
 }
 
 /** What the guest needs of the kernel's modules, in the order in which they are loaded. */
@@ -62,8 +64,15 @@ function find(): GuestParts | undefined {
     join(cache, "usr/lib/syslinux/modules/bios/ldlinux.c32"),
   ];
   if (kernel === undefined || !files.every((path) => path !== undefined)) return undefined;
-  if (!isolinux.every(existsSync)) return undefined;
-  return { kernel, files, isolinux };
+  const library = "{lib,usr/lib}/x86_64-linux-gnu";
+  const extlinux = [
+    "usr/bin/extlinux",
+    "usr/lib/syslinux/mbr/mbr.bin",
+    `${library}/libc.so.6`,
+    `${library}/ld-linux-x86-64.so.2`,
+  ].flatMap((pattern) => globSync(join(cache, pattern)));
+  if (!isolinux.every(existsSync) || extlinux.length !== 4) return undefined;
+  return { kernel, files, isolinux, extlinux };
 }
 
 function fetchParts(): boolean {
@@ -73,7 +82,7 @@ function fetchParts(): boolean {
   if (kernel === undefined) return false;
   mkdirSync(join(cache, ".."), { recursive: true });
   const work = mkdtempSync(`${cache}-`);
-  const packages = [kernel, "busybox-static", "isolinux", "syslinux-common"];
+  const packages = [kernel, "busybox-static", "isolinux", "syslinux-common", "extlinux", "libc6"];
   const get = spawnSync("apt-get", ["-q", "download", ...packages], { cwd: work });
   const unpacked = globSync(join(work, "*.deb")).map(
     (file) => spawnSync("dpkg-deb", ["-x", file, join(work, "tree")]).status === 0,
