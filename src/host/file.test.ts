@@ -241,7 +241,6 @@ describe.skipIf(libc === undefined)("with libc", () => {
     expect(to.size).toBe(isShared ? 4096 + 65536 : 0);
     if (isShared) expect(readFileSync(to.name)[5000]).toBe(6);
     expect(await to.share!(from, 1, 4096, 65536)).toBe(false);
-    to.advise(0, 0, "dontNeed");
     await from.close();
     await to.close();
   });

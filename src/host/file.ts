@@ -25,6 +25,7 @@ import {
   writeFull,
   writeFullSync,
 } from "./positional.ts";
+import { ReadBehind } from "./read-behind.ts";
 import { shareBlocks } from "./share.ts";
 import { volumeOf } from "./volume.ts";
 import { punchHole, zeroAllocated, zeroDevice } from "./zeroing.ts";
@@ -54,6 +55,8 @@ export interface OpenFile {
   /** Length in bytes at the moment. */
   readonly size: number;
   readonly identity: string;
+  /** More of it is on the disk than fits in memory. */
+  readonly isHuge?: boolean;
   /** Absent where there is no C library port: no holes, locks or preallocation. */
   readonly libc: Libc | undefined;
 }
@@ -91,6 +94,7 @@ export class FileStorage implements Storage {
   readonly #writable: boolean;
   readonly #extents: Extents | undefined;
   readonly #lock: FileLock | undefined;
+  readonly #behind: ReadBehind | undefined;
   #size: number;
   #closed = false;
   #readsCached = true;
@@ -109,6 +113,10 @@ export class FileStorage implements Storage {
     this.#writable = file.writable;
     this.#size = file.size;
     this.#lock = libc && new FileLock(libc, file.fd, file.name);
+    this.#behind =
+      libc && file.isHuge === true
+        ? new ReadBehind((at, length) => libc.posixFadvise(file.fd, at, length, Advice.dontNeed))
+        : undefined;
     const extents = libc && !file.isDevice ? new Extents(libc, file.fd) : undefined;
     this.#extents = extents;
     if (extents) {
@@ -156,6 +164,7 @@ export class FileStorage implements Storage {
     return this.#run("read", offset, async () => {
       const count = await readFull(this.fd, into, offset);
       this.mustReach(offset + count, offset + into.length);
+      this.#behind?.note(offset, count);
       return count;
     });
   }
@@ -242,15 +251,6 @@ export class FileStorage implements Storage {
   lock(mode: LockMode): void {
     this.#mustBeOpen("lock");
     this.#lock?.change(lockRequest(this.#writable, mode));
-  }
-
-  /**
-   * Tells the system how a range will be used: `dontNeed` drops its pages from the cache, 0 bytes
-   * means up to the end. A hint only; where it cannot be given, nothing happens.
-   */
-  advise(offset: number, length: number, advice: keyof typeof Advice): void {
-    this.#mustBeOpen("inspect");
-    this.#libc?.posixFadvise(this.fd, offset, length, Advice[advice]);
   }
 
   /** Takes note of what others wrote through the descriptor: the length, and where holes are. */

@@ -1,6 +1,7 @@
 import { constants, fstatSync, open as openCallback } from "node:fs";
 import type { BigIntStats } from "node:fs";
 import { stat } from "node:fs/promises";
+import { totalmem } from "node:os";
 import { promisify } from "node:util";
 import { PlatterError } from "../errors.ts";
 import type { OpenMode } from "../storage/index.ts";
@@ -113,6 +114,7 @@ export async function adopt(
       fd,
       writable: mode.writable,
       isDevice,
+      isHuge: Number(stats.blocks) * 512 > totalmem(),
       size: isDevice ? deviceSize(fd, Number(stats.rdev), libc) : Number(stats.size),
       identity: identityOf(stats),
       libc,

@@ -148,6 +148,7 @@ const stricter = [
   "L1 table offset invalid (l1_table_offset is 0)",
   // Where no file reaches; one that is only behind the end is E_TRUNCATED.
   "Snapshot table offset invalid",
+  "doesn't satisfy the constraints (bitmap_table_offset at ",
 ];
 
 async function sizeOf(words: readonly string[], directory: string): Promise<number | undefined> {

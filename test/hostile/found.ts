@@ -86,6 +86,13 @@ export const foundImages: readonly FoundImage[] = [
     mutations: [set("backing format name", "entry", 120, 1, "0")],
   },
   {
+    name: "bitmap-table-where-no-file-reaches",
+    field: "bitmap_table_offset",
+    was: "QEMU reads zeros here; we refuse it, see docs/deviations.md",
+    base: "bitmaps",
+    mutations: [set("bitmap", "bitmap_table_offset", 14880, 8, "2000000000003400")],
+  },
+  {
     name: "l1-table-at-the-header",
     field: "l1_table_offset",
     was: "QEMU reads the header as a table here; we refuse it, see docs/deviations.md",
