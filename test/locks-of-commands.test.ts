@@ -7,7 +7,7 @@ import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync } from "node
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { systemLibc } from "../src/host/index.ts";
-import { type Outcome, peer, runOurs } from "./cli/harness.ts";
+import { peer, runOurs, withoutVarying } from "./cli/harness.ts";
 import { havePrograms, requireInCi, startDaemon, temporaryDirectory } from "./host-peer.ts";
 
 const programs = ["qemu-img", "qemu-storage-daemon"] as const;
@@ -120,18 +120,6 @@ afterAll(() => {
   process.stdout.write(`locks: ${compared} command lines on held files, ${refused} refused\n`);
 });
 
-/** What differs from run to run: sizes on the host, dates, and how long something took. */
-const masked = ({ stdout, stderr, code }: Outcome) => ({
-  stdout: stdout
-    .replaceAll(/disk size: .*/g, "disk size: X")
-    .replaceAll(/"actual-size": \d+/g, '"actual-size": X')
-    .replaceAll(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d/g, "DATE")
-    .replaceAll(/"date-(n?sec)": \d+/g, '"date-$1": X')
-    .replaceAll(/[\d.]+ seconds/g, "X seconds"),
-  stderr,
-  code,
-});
-
 describe.skipIf(!able).each(Object.entries(holds))("while a daemon has %s", (title, hold) => {
   const directory = temporaryDirectory();
   const clean = join(directory, "clean");
@@ -153,8 +141,8 @@ describe.skipIf(!able).each(Object.entries(holds))("while a daemon has %s", (tit
     try {
       for (const line of lines) {
         const words = line.split(" ").map((word) => (word === "''" ? "" : word));
-        const theirs = masked(peer(words, sides[0]));
-        const ours = masked(await runOurs(words, { cwd: sides[1] }));
+        const theirs = withoutVarying(peer(words, sides[0]));
+        const ours = withoutVarying(await runOurs(words, { cwd: sides[1] }));
         compared++;
         const locked = theirs.stderr.includes(" lock");
         if (locked) refused++;
@@ -194,7 +182,9 @@ describe.skipIf(!able).each(Object.entries(holds))("while a daemon has %s", (tit
 
   /** An image with bitmaps may have them written anew, as QEMU does: nothing has become invalid. */
   function undamaged(): boolean {
-    const shown = [clean, sides[1]].map((side) => masked(peer(["info", "-U", "top.qcow2"], side)));
+    const shown = [clean, sides[1]].map((side) =>
+      withoutVarying(peer(["info", "-U", "top.qcow2"], side)),
+    );
     const { code } = peer(["check", "-U", "top.qcow2"], sides[1]);
     return code === 0 && JSON.stringify(shown[0]) === JSON.stringify(shown[1]);
   }

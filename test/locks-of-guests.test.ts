@@ -7,7 +7,7 @@ import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync } from "node
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { systemLibc } from "../src/host/index.ts";
-import { type Outcome, peer, runOurs, wordsOf } from "./cli/harness.ts";
+import { peer, runOurs, wordsOf, withoutVarying } from "./cli/harness.ts";
 import { type Hold, type Holder, holders } from "./holders.ts";
 import { havePrograms, requireInCi, temporaryDirectory } from "./host-peer.ts";
 
@@ -125,18 +125,6 @@ afterAll(() => {
   process.stdout.write(`locks: ${compared} command lines on held chains, ${refused} refused\n`);
 });
 
-/** What differs from run to run: sizes on the host, dates, and how long something took. */
-const masked = ({ stdout, stderr, code }: Outcome) => ({
-  stdout: stdout
-    .replaceAll(/disk size: .*/g, "disk size: X")
-    .replaceAll(/"actual-size": \d+/g, '"actual-size": X')
-    .replaceAll(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d/g, "DATE")
-    .replaceAll(/"date-(n?sec)": \d+/g, '"date-$1": X')
-    .replaceAll(/[\d.]+ seconds/g, "X seconds"),
-  stderr,
-  code,
-});
-
 describe.skipIf(!able).each(ways)("while $program has the images $hold", ({ program, hold }) => {
   const directory = temporaryDirectory();
   const clean = join(directory, "clean");
@@ -178,8 +166,8 @@ describe.skipIf(!able).each(ways)("while $program has the images $hold", ({ prog
     const differing: unknown[] = [];
     for (const line of lines) {
       const words = wordsOf(line);
-      const theirs = masked(peer(words, sides[0]));
-      const ours = masked(await runOurs(words, { cwd: sides[1] }));
+      const theirs = withoutVarying(peer(words, sides[0]));
+      const ours = withoutVarying(await runOurs(words, { cwd: sides[1] }));
       const left = sides.map((side) => readdirSync(side).join(" "));
       const changed = tidy();
       const platter = await runOurs(words, { cwd: sides[1], program: "platter" });

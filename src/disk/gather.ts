@@ -114,6 +114,34 @@ export class Gatherer {
   }
 }
 
+/**
+ * Calls `visit` for the runs of [at, end) in one image, with the part of each that is inside. What keeps them where
+ * they are goes into `releases`.
+ */
+async function eachRun(
+  disk: Disk,
+  at: GuestOffset,
+  end: GuestOffset,
+  releases: Array<() => void>,
+  visit: (runs: Runs, i: number, start: GuestOffset, stop: GuestOffset) => Promise<void>,
+): Promise<void> {
+  const runs = spareRuns.take();
+  for (let position = at; position < end;) {
+    runs.clear();
+    // Taken before mapping: what the answer names must stay what it is until it has been read.
+    const release = disk.image.lease?.();
+    if (release !== undefined) releases.push(release);
+    const mapped = await disk.mapSome(position, end, runs);
+    for (let i = 0; i < runs.count; i++) {
+      const start = guest(Math.max(runs.guest[i]!, position));
+      const stop = guest(Math.min(runs.guest[i]! + runs.length[i]!, mapped));
+      await visit(runs, i, start, stop);
+    }
+    position = mapped;
+  }
+  spareRuns.give(runs);
+}
+
 /** Guest bytes as they lie in a storage. */
 interface LocatedPiece {
   readonly at: number;
@@ -139,23 +167,10 @@ class Whereabouts implements Located {
   };
 
   async collect(disk: Disk, at: GuestOffset, end: GuestOffset): Promise<void> {
-    const runs = spareRuns.take();
-    for (let position = at; position < end && this.isPlain;) {
-      runs.clear();
-      const release = disk.image.lease?.();
-      if (release !== undefined) this.releases.push(release);
-      const mapped =
-        position < disk.size
-          ? await disk.mapSome(position, lower(end, guest(disk.size)), runs)
-          : end;
-      for (let i = 0; i < runs.count && this.isPlain; i++) {
-        const start = guest(Math.max(runs.guest[i]!, position));
-        const stop = guest(Math.min(runs.guest[i]! + runs.length[i]!, mapped));
-        await this.collectRun(disk, runs, i, start, stop);
-      }
-      position = mapped;
-    }
-    spareRuns.give(runs);
+    const inside = lower(end, guest(disk.size));
+    await eachRun(disk, at, inside, this.releases, async (runs, i, start, stop) => {
+      if (this.isPlain) await this.collectRun(disk, runs, i, start, stop);
+    });
   }
 
   private async collectRun(
@@ -194,21 +209,9 @@ class Work {
     const inside = Math.max(0, Math.min(into.length, disk.size - at));
     into.fill(0, inside);
     const end = guest(at + inside);
-    const runs = spareRuns.take();
-    for (let position = at; position < end;) {
-      runs.clear();
-      // Taken before mapping: what the answer names must stay what it is until it has been read.
-      const release = disk.image.lease?.();
-      if (release !== undefined) this.releases.push(release);
-      const mapped = await disk.mapSome(position, end, runs);
-      for (let i = 0; i < runs.count; i++) {
-        const start = guest(Math.max(runs.guest[i]!, position));
-        const stop = guest(Math.min(runs.guest[i]! + runs.length[i]!, mapped));
-        await this.collectRun(disk, runs, i, start, into.subarray(start - at, stop - at));
-      }
-      position = mapped;
-    }
-    spareRuns.give(runs);
+    await eachRun(disk, at, end, this.releases, (runs, i, start, stop) =>
+      this.collectRun(disk, runs, i, start, into.subarray(start - at, stop - at)),
+    );
   }
 
   private async collectRun(

@@ -198,3 +198,15 @@ export async function runOurs(
     process.chdir(home);
   }
 }
+
+/** An outcome without what differs from run to run: sizes on the host, dates, and how long something took. */
+export const withoutVarying = ({ stdout, stderr, code }: Outcome): Outcome => ({
+  stdout: stdout
+    .replaceAll(/disk size: .*/g, "disk size: X")
+    .replaceAll(/"actual-size": \d+/g, '"actual-size": X')
+    .replaceAll(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d/g, "DATE")
+    .replaceAll(/"date-(n?sec)": \d+/g, '"date-$1": X')
+    .replaceAll(/[\d.]+ seconds/g, "X seconds"),
+  stderr,
+  code,
+});
