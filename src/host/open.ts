@@ -92,6 +92,12 @@ export function refuseUnusable(
   });
 }
 
+/** No machine has so little memory that smaller files were worth a look at how much there is. */
+const smallestMemory = 2 ** 30;
+
+/** Whether so many bytes do not fit in memory. Finding out how much there is means opening a file. */
+const isHuge = (bytes: number): boolean => bytes > smallestMemory && bytes > totalmem();
+
 /**
  * Makes a storage of an open descriptor, which it then owns; closes it when that fails.
  *
@@ -114,7 +120,7 @@ export async function adopt(
       fd,
       writable: mode.writable,
       isDevice,
-      isHuge: Number(stats.blocks) * 512 > totalmem(),
+      isHuge: isHuge(Number(stats.blocks) * 512),
       size: isDevice ? deviceSize(fd, Number(stats.rdev), libc) : Number(stats.size),
       identity: identityOf(stats),
       libc,
