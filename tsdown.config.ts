@@ -30,6 +30,20 @@ const codecWorker = "src/host/codec-worker.ts";
 const seldomNeeded =
   /src\/(lab|vm|cli\/commands\/(install|vm|follow-guest|lab)|host\/(crypto|node-zlib)|codec\/(zlib|zstd|portable))/;
 
+/**
+ * Has the program take Node's own modules as they are. An import of one first reads all it exports, and with that
+ * loads what Node itself would load when it is used: half of the time that the program takes to start.
+ */
+const plainBuiltins = {
+  name: "plain-builtins",
+  renderChunk: (code: string): string =>
+    code.replace(
+      /^import \{([^}]*)\} from "(node:[^"]+)";$/gm,
+      (_, names: string, module: string) =>
+        `const {${names.replaceAll(" as ", ": ")}} = process.getBuiltinModule("${module}");`,
+    ),
+};
+
 export default defineConfig([
   // One build for both entries, so that they share chunks: an error thrown by platter-img is an
   // instance of the class that platter-img/core exports.
@@ -45,6 +59,7 @@ export default defineConfig([
     entry: { cli: "src/cli/run.ts" },
     outDir: "dist/program",
     dts: false,
+    plugins: [plainBuiltins],
     outputOptions: {
       codeSplitting: { groups: [{ name: "all", test: (id) => !seldomNeeded.test(id) }] },
     },

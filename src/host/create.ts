@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import { constants, fchmodSync, fchownSync, fstatSync } from "node:fs";
 import type { BigIntStats } from "node:fs";
 import { link, rename, truncate, unlink } from "node:fs/promises";
@@ -122,7 +121,8 @@ async function createDirectly(job: Job): Promise<NewStorage> {
 
 /** A name beside `target` that a user recognises, and that fits the filesystem's limit. */
 function temporaryName(target: string): string {
-  const suffix = `.platter-${randomBytes(6).toString("hex")}`;
+  // It has to be new, not secret: the file is created exclusively.
+  const suffix = `.platter-${Math.floor(Math.random() * 2 ** 48).toString(16)}`;
   let base = basename(target);
   while (Buffer.byteLength(base) + suffix.length + 1 > longestName) base = base.slice(0, -1);
   return join(dirname(target), `.${base}${suffix}`);

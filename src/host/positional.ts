@@ -4,10 +4,16 @@ import { systemCode } from "./errors.ts";
 /** Linux moves at most 2 GiB less a page in one call, and Node has a limit of its own near it. */
 const largestCall = 2 ** 30;
 
+/**
+ * A write of 2 MiB at a multiple of it makes Linux look for as much memory in one piece, which can take ten
+ * times as long as copying the data does: a virtual machine may have given such pieces back to its host.
+ */
+const largestWrite = 2 ** 20;
+
 const interrupted = (error: unknown): boolean => systemCode(error) === "EINTR";
 
-const piece = (bytes: Uint8Array, done: number): number =>
-  Math.min(bytes.length - done, largestCall);
+const piece = (bytes: Uint8Array, done: number, largest = largestCall): number =>
+  Math.min(bytes.length - done, largest);
 
 function readOnce(fd: number, into: Uint8Array, done: number, offset: number): Promise<number> {
   return new Promise((resolve, reject) => {
@@ -20,7 +26,7 @@ function readOnce(fd: number, into: Uint8Array, done: number, offset: number): P
 
 function writeOnce(fd: number, from: Uint8Array, done: number, offset: number): Promise<number> {
   return new Promise((resolve, reject) => {
-    write(fd, from, done, piece(from, done), offset + done, (error, count) => {
+    write(fd, from, done, piece(from, done, largestWrite), offset + done, (error, count) => {
       if (error === null) resolve(count);
       else reject(error);
     });
@@ -97,7 +103,7 @@ export function writeFullSync(fd: number, from: Uint8Array, offset: number): voi
   let done = 0;
   while (done < from.length) {
     try {
-      done += writeSync(fd, from, done, piece(from, done), offset + done);
+      done += writeSync(fd, from, done, piece(from, done, largestWrite), offset + done);
     } catch (error) {
       if (!interrupted(error)) throw error;
     }
