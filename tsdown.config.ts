@@ -37,7 +37,7 @@ const seldomNeeded =
 const plainBuiltins = {
   name: "plain-builtins",
   renderChunk: (code: string): string =>
-    code.replace(
+    code.replaceAll(
       /^import \{([^}]*)\} from "(node:[^"]+)";$/gm,
       (_, names: string, module: string) =>
         `const {${names.replaceAll(" as ", ": ")}} = process.getBuiltinModule("${module}");`,
