@@ -158,6 +158,8 @@ function machine(): Machine {
 
 function main(): void {
   if (!Number.isSafeInteger(rounds) || rounds < 1) throw new Error("--rounds takes a number");
+  // Before an hour of measuring, not after it.
+  if (given.out !== undefined) mkdirSync(given.out, { recursive: true });
   const all = cells(scale);
   if (given.list) {
     for (const { name, what } of all) process.stdout.write(`${name.padEnd(16)} ${what}\n`);
