@@ -1,13 +1,14 @@
 /**
  * Whether guests run on the processor (KVM) or in an emulation of it (TCG). That /dev/kvm is there says little:
- * inside another virtual machine it may be forbidden, or hang at a guest's first instruction. So a guest of a few
- * instructions is run, under a time limit.
+ * inside another virtual machine it may be forbidden, hang at a guest's first instruction, or carry out each one of
+ * them slowly in software. So a guest that counts is run, under a time limit.
  */
 import { constants } from "node:fs";
 import { access, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { lastLine, runProgram } from "./run-program.ts";
+import { trialPort, trialRom, trialWord } from "./trial-rom.ts";
 
 /** How a guest's instructions are carried out, and if not by KVM, why. */
 export type Acceleration =
@@ -25,11 +26,9 @@ export interface AccelerationOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What the trial's guest writes to the port, and so the status that QEMU ends with (isa-debug-exit). */
-const WORD = 0x10;
-const SUCCESS = (WORD << 1) | 1;
-const PORT = 0xf4;
-const PATIENCE = 5000;
+/** The status that QEMU ends with when the trial's guest has written its word (isa-debug-exit). */
+const SUCCESS = (trialWord << 1) | 1;
+const PATIENCE = 3000;
 
 /**
  * Finds out by trial. Never throws for a KVM that does not work: that is an answer.
@@ -44,12 +43,12 @@ export async function probeAcceleration(options: AccelerationOptions): Promise<A
   try {
     const rom = join(directory, "trial.rom");
     await writeFile(rom, trialRom());
-    const outcome = await runProgram(qemu, trialWords(rom), { timeout, signal });
+    const outcome = await runProgram(qemu, trialWords("kvm", rom), { timeout, signal });
     if (outcome.status === SUCCESS) return { kind: "kvm" };
     return {
       kind: "tcg",
       reason: outcome.late
-        ? `${device} is there, but a guest of three instructions did not end within ${timeout / 1000} seconds`
+        ? `${device} is there, but a guest that counts to 67 million did not end within ${timeout / 1000} seconds`
         : `${device} is there, but QEMU cannot use it: ${lastLine(outcome)}`,
     };
   } finally {
@@ -69,16 +68,10 @@ async function obstacleTo(device: string): Promise<string | undefined> {
   }
 }
 
-function trialWords(rom: string): string[] {
-  const guest = ["-machine", "pc,accel=kvm", "-cpu", "host", "-m", "16", "-bios", rom];
+/** The arguments with which QEMU runs the trial, whose firmware is the file `rom`. */
+export function trialWords(kind: Acceleration["kind"], rom: string): string[] {
+  const cpu = kind === "kvm" ? "host" : "max";
+  const guest = ["-machine", `pc,accel=${kind}`, "-cpu", cpu, "-m", "16", "-bios", rom];
   const bare = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"];
-  return [...guest, ...bare, "-device", `isa-debug-exit,iobase=${PORT},iosize=1`];
-}
-
-/** 64 KiB that end where a processor begins: 16 bytes under 4 GiB (or 1 MiB). */
-function trialRom(): Uint8Array {
-  const rom = new Uint8Array(65_536).fill(0xf4);
-  // mov al, WORD; out PORT, al; then hlt for ever.
-  rom.set([0xb0, WORD, 0xe6, PORT, 0xf4, 0xeb, 0xfd], rom.length - 16);
-  return rom;
+  return [...guest, ...bare, "-device", `isa-debug-exit,iobase=${trialPort},iosize=1`];
 }
