@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import { describePeer } from "../peers.ts";
 import { guestParts, initHead, initrd } from "./guest-parts.ts";
 import { at, begin, guest, heard, json, platter } from "./kit.ts";
+import { expectLibvirtTakes, libvirtPeers } from "./libvirt.ts";
 
 const MiB = 2 ** 20;
 const parts = guestParts();
@@ -67,9 +68,9 @@ const usage = (disk: string): Record<string, unknown> => {
 };
 
 describePeer(
-  ["qemu-system-x86_64", "genisoimage", "qemu-img", "e2fsck"],
+  ["qemu-system-x86_64", "genisoimage", "qemu-img", "e2fsck", ...libvirtPeers],
   "platter install --cdrom",
-  (_qemu, genisoimage, qemuImg, e2fsck) => {
+  (_qemu, genisoimage, qemuImg, e2fsck, validate, _xmllint, virsh) => {
     it.skipIf(parts === undefined)(
       "installs onto a preallocated image, which then boots",
       { timeout: 300_000 },
@@ -109,6 +110,7 @@ describePeer(
           ["--disk", `path=${disk},size=1G,preallocation=metadata`],
           ["--network", "none", "--noautoconsole", "--wait", "4"],
         ];
+        await expectLibvirtTakes(validate, virsh, install.flat());
         const installing = begin(...install.flat());
         await heard("cd", "INSTALLER begins");
         expect(guest("cd")?.state).toBe("running");
@@ -136,6 +138,7 @@ describePeer(
           ["install", "--import", "--name", "second", "--memory", "512", "--disk", disk],
           ["--cloud-init", "hostname=second.lan", "--network", "none", "--noautoconsole"],
         ];
+        await expectLibvirtTakes(validate, virsh, second.flat());
         expect(platter(...second.flat()).stdout).toContain("Started second.");
         await heard("second", "READ A SEED: second.lan");
         expect(platter("vm", "destroy", "second").code).toBe(0);

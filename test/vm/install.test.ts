@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import { describePeer } from "../peers.ts";
 import { bootSector, guestParts, initHead, initrd } from "./guest-parts.ts";
 import { at, begin, guest, guests, heard, json, platter } from "./kit.ts";
+import { expectLibvirtTakes, libvirtPeers } from "./libvirt.ts";
 
 const MiB = 2 ** 20;
 
@@ -27,9 +28,9 @@ poweroff -f
 `;
 
 describePeer(
-  ["qemu-system-x86_64", "qemu-img", "e2fsck", "debugfs"],
+  ["qemu-system-x86_64", "qemu-img", "e2fsck", "debugfs", ...libvirtPeers],
   "platter install",
-  (_qemu, qemuImg, e2fsck, debugfs) => {
+  (_qemu, qemuImg, e2fsck, debugfs, validate, _xmllint, virsh) => {
     describe.skipIf(parts === undefined)("by a kernel, with Debian's packages", () => {
       it(
         "fills a preallocated disk, and the guest then starts from it",
@@ -48,6 +49,7 @@ describePeer(
             ["--cloud-init", "user=ada,hostname=demo.lan", "--network", "none"],
             ["--noautoconsole", "--wait", "4"],
           ];
+          await expectLibvirtTakes(validate, virsh, words.flat());
           const installing = begin(...words.flat());
           const growth: number[] = [];
           await heard("demo", "INSTALLER begins");
