@@ -23,8 +23,10 @@ const common = defineConfig({
   suppressWarnings: "TypeScript 7.0 does not yet have a stable API",
 });
 
-/** Runs on threads, which start with a file of their own; looked for beside the code that starts them. */
-const codecWorker = "src/host/codec-worker.ts";
+/** What runs on threads, which start with a file of their own; looked for beside the code that starts them. */
+const workers = ["codec-worker", "mover-worker"] as const;
+const workersIn = (directory: string): Record<string, string> =>
+  Object.fromEntries(workers.map((name) => [directory + name, `src/host/${name}.ts`]));
 
 /** What the program seldom needs: it starts without them. */
 const seldomNeeded =
@@ -49,7 +51,7 @@ export default defineConfig([
   // instance of the class that platter-img/core exports.
   {
     ...common,
-    entry: { index: "src/index.ts", core: "src/core.ts", "chunks/codec-worker": codecWorker },
+    entry: { index: "src/index.ts", core: "src/core.ts", ...workersIn("chunks/") },
     dts: { entry: ["src/index.ts", "src/core.ts"] },
     outputOptions: { chunkFileNames: "chunks/[name]-[hash].js" },
   },
@@ -65,11 +67,15 @@ export default defineConfig([
     },
     checks: { ...common.checks, ineffectiveDynamicImport: false },
   },
-  {
-    ...common,
-    entry: { "codec-worker": codecWorker },
-    outDir: "dist/program",
-    clean: false,
-    dts: false,
-  },
+  // A file for each: they start with every thread.
+  ...workers.map((name) =>
+    defineConfig({
+      ...common,
+      entry: { [name]: `src/host/${name}.ts` },
+      outDir: "dist/program",
+      clean: false,
+      dts: false,
+      plugins: [plainBuiltins],
+    }),
+  ),
 ]);

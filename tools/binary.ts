@@ -40,6 +40,7 @@ try {
     assets: {
       "koffi.node": createRequire(import.meta.url).resolve(native),
       "codec-worker.js": await bundle("src/host/codec-worker.ts", "codec-worker.js", "cjs"),
+      "mover-worker.js": await bundle("src/host/mover-worker.ts", "mover-worker.js", "cjs"),
     },
   };
   const file = join(scratch, "sea.json");

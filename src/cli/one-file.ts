@@ -33,5 +33,11 @@ function unpackNative(): string | undefined {
   return undefined;
 }
 
-useParts({ native: unpackNative(), codecWorker: getAsset("codec-worker.js", "utf8") });
+useParts({
+  native: unpackNative(),
+  workers: {
+    "codec-worker": getAsset("codec-worker.js", "utf8"),
+    "mover-worker": getAsset("mover-worker.js", "utf8"),
+  },
+});
 void run();

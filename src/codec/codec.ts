@@ -1,5 +1,6 @@
 import type { Bytes } from "../bytes/index.ts";
 import type { Crypto } from "./crypto.ts";
+import type { FileMovers } from "./file-movers.ts";
 import type { CodecPool } from "./pool.ts";
 
 /** The compression types that qcow2 knows (specification, "compression_type"). */
@@ -38,6 +39,11 @@ export interface Codecs {
    * there are no threads.
    */
   pool?(threads?: number): CodecPool;
+  /**
+   * What copies between files, on `threads` threads, by default a few. The caller closes it. Absent: there are no files
+   * that threads can reach.
+   */
+  movers?(threads?: number): FileMovers;
   /** Makes buffers for large pieces of data, such as the system moves fastest. Absent: any will do. */
   readonly allocate?: (length: number) => Bytes;
 }

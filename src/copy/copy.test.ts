@@ -1,12 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { Buffers } from "../bytes/index.ts";
+import { Buffers, dataRuns } from "../bytes/index.ts";
 import { Gatherer, type Disk } from "../disk/index.ts";
 import { openDisk, qcow2, raw } from "../formats/index.ts";
 import { MemoryStorage } from "../storage/index.ts";
 import { localPool, portableCodecs } from "../codec/index.ts";
 import { copy, type CopyProgress } from "./copy.ts";
-import { dataRuns } from "./data-runs.ts";
 import { plan, planTopLayer, type Segment } from "./plan.ts";
 import { concatenate, fromDisk } from "./source.ts";
 

@@ -1,8 +1,9 @@
 import { Buffers } from "../bytes/index.ts";
-import { localPool, type CodecPool, type Codecs } from "../codec/index.ts";
+import { localPool, type CodecPool, type Codecs, type FileMovers } from "../codec/index.ts";
 import { Gatherer, type Disk } from "../disk/index.ts";
 import { inQemuWords, PlatterError, throwIfAborted } from "../errors.ts";
 import { Ahead } from "./ahead.ts";
+import { batched, carryBatch, type Batch } from "./batches.ts";
 import { Loader, type LoadedSegment, type Packing } from "./loader.ts";
 import { Mover } from "./mover.ts";
 import { Pace } from "./pace.ts";
@@ -65,6 +66,9 @@ const noWords: CopyWords = () => "";
 /** Longest piece that is read at once. */
 const segmentBytes = 2 * 1024 * 1024;
 
+/** Runs of zeros as long as these are not stored, unless said otherwise. */
+const defaultSparse = 4096;
+
 /** Memory for data on its way, unless said otherwise. */
 const defaultMemory = 128 * 1024 * 1024;
 
@@ -93,11 +97,13 @@ export async function copy(
   }
   const packing = options.compress === true ? packingFor(target, options.level) : undefined;
   const pool = codecs.pool?.(options.threads) ?? localPool(codecs);
+  const movers = isForMovers(target, options) ? codecs.movers?.(options.threads) : undefined;
   try {
     const buffers = new Buffers(codecs.allocate);
-    await carry(source, target, { pool, buffers, packing }, options);
+    await carry(source, target, { pool, buffers, packing, movers }, options);
   } finally {
     await pool.close();
+    await movers?.close();
   }
 }
 
@@ -106,12 +112,13 @@ interface Means {
   readonly pool: CodecPool;
   readonly buffers: Buffers;
   readonly packing: Packing | undefined;
+  readonly movers: FileMovers | undefined;
 }
 
 async function carry(
   source: CopySource,
   target: Disk,
-  { pool, buffers, packing }: Means,
+  { pool, buffers, packing, movers }: Means,
   options: CopyOptions,
 ): Promise<void> {
   const { signal, onProgress, bytesPerSecond, memory = defaultMemory } = options;
@@ -119,7 +126,8 @@ async function carry(
   onProgress?.({ done: 0, total });
   const segments = segmentsOf(source, target, options);
   const sharing = new Sharing(shareMode(options), target.name, copyUnit(target));
-  const loader = new Loader(source, new Gatherer(pool, buffers), pool, buffers, {
+  const gatherer = new Gatherer(pool, buffers);
+  const loader = new Loader(source, gatherer, pool, buffers, {
     sharing,
     bufferBytes: segmentBytes,
     zeros: options.sparse === 0,
@@ -135,29 +143,57 @@ async function carry(
   const { words = noWords } = options;
   const load = (segment: Segment): Promise<LoadedSegment> =>
     inQemuWords(words("reading", segment.start), () => loader.load(segment));
-  const ahead = new Ahead(segments, load, reading);
+  const write = async (loaded: LoadedSegment): Promise<void> => {
+    const { segment, bytes } = loaded;
+    await pace?.spend(bytes === undefined ? 0 : segment.end - segment.start);
+    let current = loaded;
+    const move = async (): Promise<void> => {
+      if (current.located !== undefined) {
+        if (await mover.share(current)) {
+          sharing.worked();
+          return;
+        }
+        sharing.failed(segment);
+        loader.done(current);
+        current = await loader.read(segment);
+      }
+      await mover.move(current);
+    };
+    await window.group(words("writing", segment.start), move, () => loader.done(current));
+    onProgress?.({ done: segment.end, total });
+  };
+  const carrying = movers && {
+    target,
+    movers,
+    sparse: options.sparse ?? defaultSparse,
+    unit: mover.unit,
+    words,
+    signal,
+    onDone: (done: number): void => onProgress?.({ done, total }),
+    alone: async (segment: Segment): Promise<void> => {
+      await write(await load(segment));
+      await window.settle();
+    },
+  };
+  const items = carrying === undefined ? segments : batched(segments, source, gatherer);
+  const prepare = async (item: Segment | Batch): Promise<LoadedSegment | Batch> =>
+    "found" in item ? item : load(item);
+  const ahead = new Ahead<Segment | Batch, LoadedSegment | Batch>(items, prepare, reading);
   try {
     for (;;) {
-      const loaded = await ahead.next();
-      if (loaded === undefined) break;
+      const next = await ahead.next();
       throwIfAborted(signal);
-      const { segment, bytes } = loaded;
-      await pace?.spend(bytes === undefined ? 0 : segment.end - segment.start);
-      let current = loaded;
-      const move = async (): Promise<void> => {
-        if (current.located !== undefined) {
-          if (await mover.share(current)) {
-            sharing.worked();
-            return;
-          }
-          sharing.failed(segment);
-          loader.done(current);
-          current = await loader.read(segment);
+      if (next === undefined) break;
+      if ("found" in next) {
+        try {
+          await window.settle();
+          await carryBatch(next, carrying!);
+        } finally {
+          next.release();
         }
-        await mover.move(current);
-      };
-      await window.group(words("writing", segment.start), move, () => loader.done(current));
-      onProgress?.({ done: segment.end, total });
+      } else {
+        await write(next);
+      }
     }
     await window.settle();
   } catch (error) {
@@ -169,6 +205,21 @@ async function carry(
   }
   onProgress?.({ done: total, total });
 }
+
+/**
+ * Whether movers may copy to `target` by themselves: it is an open file that is empty, and all that is wanted is that
+ * what is not zeros gets there.
+ */
+const isForMovers = (target: Disk, options: CopyOptions): boolean =>
+  options.targetIsZero === true &&
+  options.topLayerOnly !== true &&
+  options.compress !== true &&
+  options.sparse !== 0 &&
+  options.writethrough !== true &&
+  options.bytesPerSecond === undefined &&
+  shareMode(options) === "never" &&
+  !target.data.isEncrypted &&
+  target.data.storage.descriptor !== undefined;
 
 /** What is packed, or stored zeros and all, has to be looked at. */
 const shareMode = ({ share = "never", compress, sparse }: CopyOptions): ShareMode =>

@@ -1,7 +1,6 @@
-import { alignDown, alignUp, isZero } from "../bytes/index.ts";
+import { alignDown, alignUp, dataRuns, isZero } from "../bytes/index.ts";
 import type { Disk } from "../disk/index.ts";
 import type { CopyOptions } from "./copy.ts";
-import { dataRuns } from "./data-runs.ts";
 import type { LoadedSegment, PackedSegment } from "./loader.ts";
 import type { Range } from "./plan.ts";
 import type { WriteWindow } from "./write-window.ts";
@@ -12,7 +11,8 @@ export class Mover {
   private readonly window: WriteWindow;
   private readonly options: CopyOptions;
   private readonly sparse: number;
-  private readonly unit: number;
+  /** What is stored starts and ends at multiples of this. */
+  readonly unit: number;
 
   /** `unit`: what of an empty target is written as a whole, in bytes. */
   constructor(target: Disk, window: WriteWindow, unit: number, options: CopyOptions) {
@@ -36,9 +36,9 @@ export class Mover {
   /** Shares a segment with the source; false, having made nothing visible of what follows, where that fails. */
   async share({ segment, located }: LoadedSegment): Promise<boolean> {
     let done: number = segment.start;
-    for (const { at, length, storage, offset } of located!.pieces) {
+    for (const { at, length, disk, offset } of located!.pieces) {
       await this.zeroRange(done, at);
-      if (!(await this.window.share(at, length, storage, offset))) return false;
+      if (!(await this.window.share(at, length, disk.data.storage, offset))) return false;
       done = at + length;
     }
     await this.zeroRange(done, segment.end);

@@ -1,5 +1,13 @@
 import type { Bytes } from "../bytes/index.ts";
-import type { Disk, Extent, ExtentOptions, Gatherer, GuestRange, Located } from "../disk/index.ts";
+import type {
+  Disk,
+  Extent,
+  ExtentOptions,
+  Gatherer,
+  GuestRange,
+  Located,
+  LocatedPiece,
+} from "../disk/index.ts";
 
 /** What can be copied: a disk, or several one after the other. */
 export interface CopySource {
@@ -53,16 +61,44 @@ export function concatenate(disks: readonly Disk[]): CopySource {
     async gather(gatherer, ranges, at, into) {
       let filled = into;
       for (const { disk, start, end } of parts) {
-        const inside = ranges
-          .map((range) => ({
-            start: Math.max(range.start, start) - start,
-            end: Math.min(range.end, end) - start,
-          }))
-          .filter((range) => range.start < range.end);
+        const inside = within(ranges, start, end);
         // `at` may lie before the disk: its bytes start further on in the buffer then.
         if (inside.length > 0) filled = await gatherer.gather(disk, inside, at - start, filled);
       }
       return filled;
     },
+    async locate(gatherer, ranges) {
+      const found: Located[] = [];
+      const pieces: LocatedPiece[] = [];
+      const release = (): void => found.forEach((located) => located.release());
+      try {
+        for (const { disk, start, end } of parts) {
+          const inside = within(ranges, start, end);
+          if (inside.length === 0) continue;
+          const located = await gatherer.locate(disk, inside);
+          if (located === undefined) {
+            release();
+            return undefined;
+          }
+          found.push(located);
+          for (const { at, length, disk: own, offset } of located.pieces) {
+            pieces.push({ at: at + start, length, disk: own, offset });
+          }
+        }
+      } catch (error) {
+        release();
+        throw error;
+      }
+      return { pieces, release };
+    },
   };
 }
+
+/** What of `ranges` lies in [start, end), counted from `start`. */
+const within = (ranges: readonly GuestRange[], start: number, end: number): GuestRange[] =>
+  ranges
+    .map((range) => ({
+      start: Math.max(range.start, start) - start,
+      end: Math.min(range.end, end) - start,
+    }))
+    .filter((range) => range.start < range.end);

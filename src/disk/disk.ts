@@ -10,7 +10,7 @@ import {
 import { canPack, readsOnly, type Codecs } from "../codec/index.ts";
 import { PlatterError } from "../errors.ts";
 import type { Storage } from "../storage/index.ts";
-import type { Change, Edge, Image, Preallocation, ResizeOptions } from "./image.ts";
+import type { Change, Edge, Image, Places, Preallocation, ResizeOptions } from "./image.ts";
 import { GuestData } from "./guest-data.ts";
 import { Kind, SpareRuns, type Runs } from "./mapping.ts";
 import { extents, type Extent, type ExtentOptions } from "./extents.ts";
@@ -147,6 +147,42 @@ export class Disk {
     if (isShared) return begun;
     await begun.pending.giveUp();
     return undefined;
+  }
+
+  /**
+   * Places for guest bytes of [at, end), with data in up to `most` of them, for somebody who finds out later where there
+   * is any. Undefined where they have to be asked for one by one. Throws as {@link Disk.write}.
+   */
+  async placesFor(at: number, end: number, most: number): Promise<Places | undefined> {
+    this.checkRange(at, end - at);
+    const writer = this.checkWritable();
+    const start = guest(at);
+    const runs = firstRun.take();
+    const release = this.image.lease?.();
+    try {
+      const mapped = await this.mapSome(start, guest(end), runs);
+      if (mapped > start && runs.kind[0] === Kind.data && runs.inPlace[0] === 1) {
+        const length = Math.min(runs.length[0]!, end - at);
+        const host = runs.hostOf(0, start);
+        await this.image.beforeOverwrite?.(host, length);
+        this.image.changing?.(at, at + length);
+        const done = (): Promise<void> => Promise.resolve();
+        return { end: advance(start, length), placing: "fixed", host, commit: done, abort: done };
+      }
+    } finally {
+      firstRun.give(runs);
+      release?.();
+    }
+    const places = await writer.ensureMany?.(start, guest(end), most);
+    if (places === undefined) return undefined;
+    return {
+      ...places,
+      commit: async (stored) => {
+        for (const run of stored) this.image.changing?.(run.start, run.end);
+        this.data.forgetUnpacked();
+        await places.commit(stored);
+      },
+    };
   }
 
   private beginBytes(at: GuestOffset, from: Uint8Array): Promise<Begun> {

@@ -7,7 +7,6 @@ import {
   type HostOffset,
 } from "../bytes/index.ts";
 import type { CodecPool, PackedCluster } from "../codec/index.ts";
-import type { Storage } from "../storage/index.ts";
 import type { Disk } from "./disk.ts";
 import { Kind, SpareRuns, type Runs } from "./mapping.ts";
 
@@ -143,10 +142,11 @@ async function eachRun(
 }
 
 /** Guest bytes as they lie in a storage. */
-interface LocatedPiece {
+export interface LocatedPiece {
   readonly at: number;
   readonly length: number;
-  readonly storage: Storage;
+  readonly disk: Disk;
+  /** In the storage of guest data of that disk. */
   readonly offset: number;
 }
 
@@ -182,8 +182,7 @@ class Whereabouts implements Located {
   ): Promise<void> {
     const kind = runs.kind[i];
     if (kind === Kind.data && !disk.data.isEncrypted) {
-      const { storage } = disk.data;
-      this.pieces.push({ at, length: end - at, storage, offset: runs.hostOf(i, at) });
+      this.pieces.push({ at, length: end - at, disk, offset: runs.hostOf(i, at) });
     } else if (kind === Kind.unallocated && disk.backing !== undefined) {
       await this.collect(disk.backing, at, end);
     } else if (kind === Kind.data || kind === Kind.compressed) {

@@ -134,6 +134,22 @@ export interface Change {
   abort(): Promise<void>;
 }
 
+/** Places for guest clusters of which is not known yet which of them will have data. */
+export interface Places {
+  /** End of the guest range they are for. */
+  readonly end: GuestOffset;
+  /**
+   * `fixed`: guest byte g has its place at `host` + g − start already. `next`: the first cluster with data gets the
+   * place at `host`, and the others follow in guest order.
+   */
+  readonly placing: "fixed" | "next";
+  readonly host: HostOffset;
+  /** Makes the data of these runs, which start and end at clusters, visible, and gives the other places back. */
+  commit(runs: readonly Edge[]): Promise<void>;
+  /** Gives all places back. */
+  abort(): Promise<void>;
+}
+
 /** A guest range `[start, end)` beside a change that copy-on-write has to fill. */
 export interface Edge {
   readonly start: GuestOffset;
@@ -162,6 +178,11 @@ export interface ImageWriter {
    * cluster. Absent: the format does not compress.
    */
   ensureCompressed?(at: GuestOffset, packedLength: number): Promise<Change>;
+  /**
+   * Finds places for up to `most` bytes of clusters in [at, end), as they would be given one after the other. Undefined
+   * where these would not follow each other in the file, or something is there already. Absent: never.
+   */
+  ensureMany?(at: GuestOffset, end: GuestOffset, most: number): Promise<Places | undefined>;
   /**
    * Makes whole subclusters of [at, end) read as zeros without storing them; `unmap` lets go of the
    * place of whole clusters, otherwise it is kept. Undefined when the format cannot express it for the

@@ -15,7 +15,7 @@ export type { DetectedPreallocation } from "./detect-preallocation.ts";
 export { Disk } from "./disk.ts";
 export { DiskStorage } from "./disk-storage.ts";
 export { Gatherer } from "./gather.ts";
-export type { GuestRange, Located } from "./gather.ts";
+export type { GuestRange, Located, LocatedPiece } from "./gather.ts";
 export type { Extent, ExtentOptions } from "./extents.ts";
 export { HostAllocation, HostState } from "./host-allocation.ts";
 export type {
@@ -25,6 +25,7 @@ export type {
   FileReference,
   Image,
   ImageWriter,
+  Places,
   Preallocation,
   ResizeOptions,
 } from "./image.ts";

@@ -4,6 +4,14 @@ import { requireKoffi, type ForeignInterface } from "./foreign.ts";
 /** Length of a cache line on the processors that Node runs on. */
 const line = 64;
 
+const pageBytes = 65_536;
+
+/** A buffer that starts with a page: WebAssembly's memory does, and needs no koffi. For few and large ones. */
+export const pagesOf = (length: number): Bytes =>
+  new Uint8Array(
+    new WebAssembly.Memory({ initial: Math.max(1, Math.ceil(length / pageBytes)) }).buffer,
+  );
+
 let foreign: ForeignInterface | undefined | null;
 
 /**

@@ -12,13 +12,10 @@ import {
 import { PlatterError } from "../errors.ts";
 import { buffersOf } from "./buffers-of.ts";
 import type { Answer, Job } from "./codec-worker.ts";
-import { ownParts } from "./one-file.ts";
+import { startWorker } from "./start-worker.ts";
 
 /** Most threads that are started without being asked for: memory grows with them. */
 const mostByDefault = 16;
-
-/** The data is not in the heap of a thread; what is makes no more than a few megabytes. */
-const heap = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 64 } as const;
 
 interface Waiting {
   readonly work: Job;
@@ -79,7 +76,7 @@ class ThreadPool implements CodecPool {
   }
 
   private start(): Thread {
-    const worker = startWorker();
+    const worker = startWorker("codec-worker");
     const thread: Thread = { worker, job: undefined };
     worker.on("message", (answer: Answer) => {
       const { job } = thread;
@@ -116,18 +113,6 @@ class ThreadPool implements CodecPool {
       thread.job = undefined;
     }
   }
-}
-
-function startWorker(): Worker {
-  // Loaded here, because most commands need no thread.
-  const { Worker } = process.getBuiltinModule("node:worker_threads");
-  const parts = ownParts();
-  if (parts !== undefined) {
-    return new Worker(parts.codecWorker, { eval: true, workerData: parts, resourceLimits: heap });
-  }
-  const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
-  const file = new URL(`./codec-worker.${extension}`, import.meta.url);
-  return new Worker(file, { resourceLimits: heap });
 }
 
 function ended(reason: string, cause?: unknown): PlatterError {

@@ -2,6 +2,7 @@ import type { Codecs } from "../codec/index.ts";
 import { PlatterError } from "../errors.ts";
 import { alignedBytes } from "./aligned.ts";
 import { threadPool } from "./codec-pool.ts";
+import { fileMovers } from "./file-movers.ts";
 import { findDirectCodecs, type DirectCodecs } from "./direct-codecs.ts";
 
 let direct: DirectCodecs | undefined;
@@ -12,6 +13,7 @@ let direct: DirectCodecs | undefined;
  */
 export const nodeCodecs: Codecs = {
   pool: (threads) => threadPool(nodeCodecs, threads),
+  movers: fileMovers,
   allocate: alignedBytes,
   crypto: async () => (await import("./crypto.ts")).nodeCrypto,
   async load(type) {

@@ -1,5 +1,6 @@
 import { RangeLock } from "../disk/index.ts";
 import { FilterStorage, type StorageCall } from "../storage/index.ts";
+import { pagesOf } from "./aligned.ts";
 import { hostError } from "./errors.ts";
 import type { FileStorage } from "./file.ts";
 import { readBlocks } from "./positional.ts";
@@ -10,7 +11,6 @@ const usualBlock = 4096;
 const smallBlock = 512;
 /** Bytes moved at once. */
 const pieceBytes = 1024 * 1024;
-const pageBytes = 65_536;
 
 /**
  * A file or device that was opened with O_DIRECT. Such a descriptor takes whole blocks from aligned
@@ -119,7 +119,7 @@ export class DirectStorage extends FilterStorage {
 
   /** Runs `work` with an aligned buffer that nobody else uses meanwhile. */
   private async bounce<T>(work: (buffer: Uint8Array) => Promise<T>): Promise<T> {
-    const buffer = this.free.pop() ?? alignedBuffer();
+    const buffer = this.free.pop() ?? pagesOf(pieceBytes);
     try {
       return await work(buffer);
     } finally {
@@ -134,9 +134,4 @@ export class DirectStorage extends FilterStorage {
   protected override aroundSync<T>(_call: StorageCall, run: () => T): T {
     return run();
   }
-}
-
-/** WebAssembly's memory begins at a page; that of Buffer and ArrayBuffer need not. */
-function alignedBuffer(): Uint8Array {
-  return new Uint8Array(new WebAssembly.Memory({ initial: pieceBytes / pageBytes }).buffer);
 }

@@ -4,12 +4,13 @@ import type {
   HostExtent,
   HostExtentOptions,
   LockMode,
+  OpenDescriptor,
   Storage,
   StorageExtent,
   Volume,
 } from "../storage/index.ts";
 import { errno } from "./errno.ts";
-import { errnoError, hostError } from "./errors.ts";
+import { errnoError, hostError, systemError } from "./errors.ts";
 import type { Action } from "./errors.ts";
 import { Extents } from "./extents.ts";
 import { hostExtents } from "./fiemap.ts";
@@ -67,8 +68,8 @@ export interface OpenFile {
  */
 export class FileStorage implements Storage {
   readonly name: string;
-  /** The descriptor, for threads that move data; whoever writes through it calls `refresh` after. */
   readonly fd: number;
+  readonly descriptor: OpenDescriptor;
   readonly identity: string;
   readonly isDevice: boolean;
   declare readonly write?: (offset: number, from: Uint8Array) => Promise<void>;
@@ -112,6 +113,16 @@ export class FileStorage implements Storage {
     this.#libc = libc;
     this.#writable = file.writable;
     this.#size = file.size;
+    this.descriptor = {
+      number: file.fd,
+      hold: () => this.#hold(),
+      hasRead: (offset, length, count) => {
+        this.mustReach(offset + count, offset + length);
+        this.#behind?.note(offset, count);
+      },
+      hasWritten: () => this.refresh(),
+      error: (action, offset, code) => systemError(code, action, file.name, offset),
+    };
     this.#lock = libc && new FileLock(libc, file.fd, file.name);
     this.#behind =
       libc && file.isHuge === true
@@ -282,14 +293,22 @@ export class FileStorage implements Storage {
 
   async #run<T>(action: Action, offset: number | undefined, work: () => Promise<T>): Promise<T> {
     this.#mustBeOpen(action);
-    this.#pending++;
+    const release = this.#hold();
     try {
       return await work();
     } catch (error) {
       throw hostError(error, action, this.name, offset);
     } finally {
-      if (--this.#pending === 0) this.#idle?.();
+      release();
     }
+  }
+
+  /** Keeps the descriptor open until the result is called. */
+  #hold(): () => void {
+    this.#pending++;
+    return () => {
+      if (--this.#pending === 0) this.#idle?.();
+    };
   }
 
   #changed(end: number): void {

@@ -5,8 +5,8 @@
 export interface Parts {
   /** The native module of koffi, in a file. */
   readonly native: string | undefined;
-  /** The code of the threads that compress and decompress. */
-  readonly codecWorker: string;
+  /** The code of the threads. */
+  readonly workers: Readonly<Record<"codec-worker" | "mover-worker", string>>;
 }
 
 let own: Parts | undefined;

@@ -15,7 +15,13 @@ export type {
 } from "./provider.ts";
 export { applyRecorded, RecordingStorage } from "./recorder.ts";
 export type { Recorded } from "./recorder.ts";
-export type { LockMode, Storage, StorageExtent, WritableStorage } from "./storage.ts";
+export type {
+  LockMode,
+  OpenDescriptor,
+  Storage,
+  StorageExtent,
+  WritableStorage,
+} from "./storage.ts";
 export { TimedStorage, timedProvider } from "./timed.ts";
 export { ScratchStorage } from "./scratch.ts";
 export type { ScratchWrite } from "./scratch.ts";

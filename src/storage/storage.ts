@@ -82,6 +82,8 @@ export interface Storage {
   readonly identity?: string | undefined;
   /** Offsets and lengths have to be multiples of this (direct I/O). Absent: 1. */
   readonly alignment?: number;
+  /** The open file, for other threads. Absent: only this object reaches the bytes, or changes them on the way. */
+  readonly descriptor?: OpenDescriptor;
   /** A device has a fixed size and is never created, replaced or removed. Absent: a file. */
   readonly isDevice?: boolean;
 }
@@ -101,3 +103,20 @@ export interface StorageExtent {
 
 /** A storage that has what writing needs. */
 export type WritableStorage = Storage & Required<Pick<Storage, "write" | "flush">>;
+
+/** An open file, for those who read and write it by themselves. */
+export interface OpenDescriptor {
+  /** What the system calls it. */
+  readonly number: number;
+  /** Keeps it open until the result is called. */
+  hold(): () => void;
+  /**
+   * Somebody has read `count` of the `length` bytes from `offset` on. Throws `E_TRUNCATED` as {@link Storage.read}
+   * does.
+   */
+  hasRead(offset: number, length: number, count: number): void;
+  /** Somebody is going to write, or has written. */
+  hasWritten(): void;
+  /** The error for what the system answered, by its symbolic name. */
+  error(action: "read" | "write", offset: number, code: string): Error;
+}

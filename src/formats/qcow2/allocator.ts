@@ -78,6 +78,26 @@ export class Allocator {
   }
 
   /**
+   * Allocates up to `count` clusters that lie one behind the other, as far as their refcount block reaches: those that
+   * {@link Allocator.allocate} would give, however they were asked for. Undefined, with nothing changed, where a
+   * cluster in use is in between or there is no such block.
+   */
+  async allocateNext(
+    count: number,
+  ): Promise<{ readonly offset: HostOffset; readonly count: number } | undefined> {
+    const first = await this.findFree(1);
+    this.firstFree = first;
+    if ((await this.refcounts.block(first)) === undefined) return undefined;
+    const end = Math.min(first + count, alignUp(first + 1, this.geometry.refcountsPerBlock));
+    for (let index = first; index < end; index++) {
+      if (this.refcounts.cachedCount(index) !== 0) return undefined;
+    }
+    await this.change(first, end - first, 1);
+    this.firstFree = end;
+    return { offset: this.offsetOf(first), count: end - first };
+  }
+
+  /**
    * Finds `length` bytes for a packed cluster, sharing the host cluster of the previous one where
    * it fits, and returns their offset, which is at most `maxOffset`.
    */

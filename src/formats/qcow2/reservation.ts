@@ -10,7 +10,15 @@ import {
 } from "../../bytes/index.ts";
 import { nowhere, type Edge } from "../../disk/index.ts";
 import type { Geometry } from "./geometry.ts";
-import { hostClusterOf, isCompressed, isOwned, isZeroFlagged, setOwned } from "./l2-table.ts";
+import {
+  hostClusterOf,
+  isCompressed,
+  isOwned,
+  isZeroFlagged,
+  lowerOf,
+  setOwned,
+  upperOf,
+} from "./l2-table.ts";
 import { address, misplacement } from "./invalid.ts";
 import type { WritableMetadata } from "./metadata.ts";
 import { anyL2, section } from "./overlap.ts";
@@ -168,6 +176,36 @@ async function nextLink(
   }
   count = await allocator.allocateAt(place, count);
   return count === 0 ? undefined : { ...common, count, host: place, kept: false };
+}
+
+/**
+ * How many clusters from `at` on, a multiple of the cluster size, have nothing yet, up to `end` and as far as their L2
+ * table reaches, and the entry of the first; undefined where the disk has no such table of its own.
+ */
+export async function emptyFrom(
+  metadata: WritableMetadata,
+  at: GuestOffset,
+  end: GuestOffset,
+): Promise<Pick<Link, "l2Offset" | "index" | "count"> | undefined> {
+  const { geometry, l1 } = metadata;
+  const { clusterSize, l2Entries, l2Span } = geometry;
+  const l1Index = Math.floor(at / l2Span);
+  const l2Offset = l1.l2Offset(l1Index);
+  if (l2Offset === 0 || !l1.isCopied(l1Index)) return undefined;
+  const table = await metadata.loadL2(l2Offset, l1Index);
+  const unsure = metadata.overlap.prevent(l2Offset, clusterSize, anyL2);
+  if (unsure !== undefined) await unsure;
+  const index = Math.floor(at / clusterSize) % l2Entries;
+  const limit = Math.min(l2Entries - index, Math.floor((end - at) / clusterSize));
+  let count = 0;
+  while (
+    count < limit &&
+    upperOf(table, index + count) === 0 &&
+    lowerOf(table, index + count) === 0
+  ) {
+    count++;
+  }
+  return count === 0 ? undefined : { l2Offset, index, count };
 }
 
 /** A cluster of one's own that begins in the middle of two. */

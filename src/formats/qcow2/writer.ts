@@ -17,6 +17,7 @@ import {
   type Change,
   type Edge,
   type ImageWriter,
+  type Places,
   type ResizeOptions,
 } from "../../disk/index.ts";
 import { PlatterError } from "../../errors.ts";
@@ -25,7 +26,7 @@ import { compressedBit, compressedOffsetBits, encodeCompressed, zeroBit } from "
 import { address } from "./invalid.ts";
 import { hasCluster, isCompressed, lowerOf, referenced, setEntry, upperOf } from "./l2-table.ts";
 import type { WritableMetadata } from "./metadata.ts";
-import { giveBack, link, reserve, tableFor, type Link } from "./reservation.ts";
+import { emptyFrom, giveBack, link, reserve, tableFor, type Link } from "./reservation.ts";
 import { makeEmpty, resize } from "./resize.ts";
 import {
   allSubclusters,
@@ -97,6 +98,65 @@ export class Qcow2Writer implements ImageWriter {
       ...found,
       commit: () => this.settle(free, () => this.link(links, written)),
       abort: () => this.settle(free, () => giveBack(this.metadata, links)),
+    };
+  }
+
+  async ensureMany(at: GuestOffset, end: GuestOffset, most: number): Promise<Places | undefined> {
+    const { geometry, hasDataFile } = this.metadata;
+    const { clusterSize, l2Span, hasSubclusters } = geometry;
+    const stop = lower(end, advance(alignDown(at, l2Span), l2Span));
+    if (hasDataFile || hasSubclusters || at % clusterSize !== 0) return undefined;
+    const claim = await this.ranges.claim(at, alignUp(stop, clusterSize));
+    const free = claim.release;
+    const found = await this.guarded(free, async () => {
+      this.checkInside(stop);
+      const room = await emptyFrom(this.metadata, at, stop);
+      if (room === undefined) return undefined;
+      const wanted = Math.min(room.count, Math.floor(most / clusterSize));
+      const places = await this.metadata.allocator.allocateNext(wanted);
+      if (places === undefined) return undefined;
+      await this.refuseMetadata(places.offset, places.count * clusterSize);
+      return { ...room, ...places, covered: places.count < wanted ? places.count : room.count };
+    });
+    if (found === undefined) {
+      free();
+      return undefined;
+    }
+    const { l2Offset, index, offset, count } = found;
+    const covered = advance(at, found.covered * clusterSize);
+    claim.narrow(covered);
+    const giveTail = (used: number): Promise<void> =>
+      used === count
+        ? Promise.resolve()
+        : this.metadata.allocator.release(
+            advance(offset, used * clusterSize),
+            (count - used) * clusterSize,
+          );
+    return {
+      end: covered,
+      placing: "next",
+      host: offset,
+      commit: (runs) =>
+        this.settle(free, async () => {
+          let used = 0;
+          const links = runs.map(({ start, end: runEnd }) => {
+            const clusters = (runEnd - start) / clusterSize;
+            const first = (start - at) / clusterSize;
+            const place = advance(offset, used * clusterSize);
+            used += clusters;
+            return {
+              l2Offset,
+              start,
+              index: index + first,
+              count: clusters,
+              host: place,
+              kept: false,
+            };
+          });
+          await giveTail(used);
+          await this.link(links, undefined);
+        }),
+      abort: () => this.settle(free, () => giveTail(0)),
     };
   }
 
@@ -444,7 +504,7 @@ export class Qcow2Writer implements ImageWriter {
     await this.relieve();
   }
 
-  private async link(links: readonly Link[], written: Edge): Promise<void> {
+  private async link(links: readonly Link[], written: Edge | undefined): Promise<void> {
     await link(this.metadata, links, written, () => {
       const ready = this.leases.advance();
       return (table, index) => this.releaseEntry(table, index, { punch: false, ready });

@@ -1,5 +1,10 @@
-import { isZero } from "../bytes/index.ts";
-import type { Range } from "./plan.ts";
+import { isZero } from "./zero.ts";
+
+/** Bytes [start, end) of an array. */
+export interface Span {
+  readonly start: number;
+  readonly end: number;
+}
 
 /**
  * The parts of `bytes` worth storing: runs that neither start nor end with zeros, nor contain `sparse`
@@ -7,7 +12,7 @@ import type { Range } from "./plan.ts";
  * multiples of that, as QEMU counts. `at` is the guest offset of `bytes`; the ranges are relative to
  * `bytes`. With `sparse` 0, all of it.
  */
-export function* dataRuns(bytes: Uint8Array, at: number, sparse: number): Generator<Range> {
+export function* dataRuns(bytes: Uint8Array, at: number, sparse: number): Generator<Span> {
   if (sparse === 0) {
     yield { start: 0, end: bytes.length };
     return;
