@@ -46,6 +46,20 @@ const plainBuiltins = {
     ),
 };
 
+/** Writes characters as escapes that are not ASCII: Node decodes a file that has none several times as fast. */
+const plainText = {
+  name: "plain-text",
+  generateBundle(_: unknown, bundle: Record<string, { code?: string }>): void {
+    for (const chunk of Object.values(bundle)) {
+      if (chunk.code === undefined) continue;
+      chunk.code = chunk.code.replaceAll(
+        /[^\0-\x7f]/g,
+        (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
+      );
+    }
+  },
+};
+
 export default defineConfig([
   // One build for both entries, so that they share chunks: an error thrown by platter-img is an
   // instance of the class that platter-img/core exports.
@@ -61,7 +75,8 @@ export default defineConfig([
     entry: { cli: "src/cli/run.ts" },
     outDir: "dist/program",
     dts: false,
-    plugins: [plainBuiltins],
+    plugins: [plainBuiltins, plainText],
+    minify: { codegen: { removeWhitespace: true }, compress: true, mangle: { keepNames: true } },
     outputOptions: {
       codeSplitting: { groups: [{ name: "all", test: (id) => !seldomNeeded.test(id) }] },
     },

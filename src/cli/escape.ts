@@ -20,12 +20,21 @@ const qemuLines = [
   "qemu-img: Failed in parsing snapshot param ",
   "qemu-img: warning: Shrinking an image will delete ",
 ];
-const escaped = qemuLines.map((line) => line.replaceAll(/[[\].,]/g, String.raw`\$&`));
-const newlines = new RegExp(String.raw`\n(?=${escaped.join("|")})|\n$`, "g");
+
+/** Made when it is first needed: most runs of the program print no such text. */
+let newlines: RegExp | undefined;
+
+function makeNewlines(): RegExp {
+  const escaped = qemuLines.map((line) => line.replaceAll(/[[\].,]/g, String.raw`\$&`));
+  return new RegExp(String.raw`\n(?=${escaped.join("|")})|\n$`, "g");
+}
 
 /**
  * {@link escapeControls} for what QEMU says: newlines stay where its own texts have them, and not where
  * a name does.
  */
 export const escapeQemu = (text: string): string =>
-  text.split(newlines).map(escapeControls).join("\n");
+  text
+    .split((newlines ??= makeNewlines()))
+    .map(escapeControls)
+    .join("\n");

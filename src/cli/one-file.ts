@@ -40,4 +40,4 @@ useParts({
     "mover-worker": getAsset("mover-worker.js", "utf8"),
   },
 });
-void run();
+void run(true);

@@ -3,9 +3,13 @@ import { processEnvironment } from "./process.ts";
 import { services } from "./services.ts";
 import { beWatched, runWatched } from "./watched.ts";
 
-/** Runs the program in this process, or with `--timeout` in a child that this one watches. */
-export async function run(): Promise<void> {
-  const watched = await runWatched(process.argv);
+/**
+ * Runs the program in this process, or with `--timeout` in a child that this one watches.
+ *
+ * @param isOneFile whether it is the program that is one file
+ */
+export async function run(isOneFile = false): Promise<void> {
+  const watched = await runWatched(process.argv, isOneFile);
   if (watched !== undefined) process.exit(watched);
   const done = beWatched();
   const code = await main(process.argv, processEnvironment(), services);

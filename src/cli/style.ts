@@ -1,4 +1,3 @@
-import { styleText } from "node:util";
 import type { Environment } from "./environment.ts";
 
 /** How a piece of text is meant. */
@@ -45,6 +44,8 @@ export function painterFor(environment: Environment, output: "stdout" | "stderr"
     (NO_COLOR === undefined || NO_COLOR === "") &&
     TERM !== "dumb";
   if (!wanted) return (_tone, text) => text;
+  // Loaded here, because most runs of the program are without colours.
+  const { styleText } = process.getBuiltinModule("node:util");
   // Whether the stream takes colours is decided here, for this environment's own stream.
   return (tone, text) => styleText(LOOKS[tone], text, { validateStream: false });
 }

@@ -4,7 +4,6 @@
  * too. So with `--timeout` the work is done by a child, and what the user started watches it: it ends when the
  * child says that it is done, or says nothing any more.
  */
-import { isSea } from "node:sea";
 import { jsonLine } from "./json.ts";
 import { faceOf } from "./main.ts";
 
@@ -29,14 +28,20 @@ function timeoutOf(argv: readonly string[]): number | undefined {
   return seconds > 0 ? seconds : undefined;
 }
 
-/** Has a child run this very command line, where that asks for a timeout; the exit code then. */
-export async function runWatched(argv: readonly string[]): Promise<number | undefined> {
+/**
+ * Has a child run this very command line, where that asks for a timeout; the exit code then.
+ *
+ * @param isOneFile whether the program is started without the name of a script
+ */
+export async function runWatched(
+  argv: readonly string[],
+  isOneFile: boolean,
+): Promise<number | undefined> {
   const seconds = timeoutOf(argv);
   if (seconds === undefined || isChild()) return undefined;
   // Loaded here, because most command lines do without.
   const { spawn } = process.getBuiltinModule("node:child_process");
-  // A program that is one file is started without the name of a script.
-  const words = isSea() ? argv.slice(2) : [...process.execArgv, ...argv.slice(1)];
+  const words = isOneFile ? argv.slice(2) : [...process.execArgv, ...argv.slice(1)];
   const child = spawn(process.execPath, words, {
     stdio: ["inherit", "inherit", "inherit", "ipc"],
     env: { ...process.env, [MARK]: "1" },

@@ -1,6 +1,14 @@
-import { constants, fchmodSync, fchownSync, fstatSync } from "node:fs";
+import {
+  constants,
+  fchmodSync,
+  fchownSync,
+  fstatSync,
+  link,
+  rename,
+  truncate,
+  unlink,
+} from "node:fs";
 import type { BigIntStats } from "node:fs";
-import { link, rename, truncate, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { CreateStorageOptions, NewStorage, WritableStorage } from "../storage/index.ts";
 import { setExtentSizeHint, setNocow } from "./attributes.ts";
@@ -22,6 +30,7 @@ import {
 } from "./open.ts";
 import type { Place } from "./open.ts";
 import { closeDescriptor } from "./positional.ts";
+import { promised } from "./promised.ts";
 import { followLinks, isReplaceable } from "./replace.ts";
 
 /** What making a file needs from its surroundings. */
@@ -64,7 +73,7 @@ function setAttributes(fd: number, { libc, options, onWarning }: Job): void {
 /** Removes `path` if it is still the file that we made. */
 async function removeOwn(path: string, identity: string | undefined, name: string): Promise<void> {
   try {
-    if (identityOf(await describe(path)) === identity) await unlink(path);
+    if (identityOf(await describe(path)) === identity) await promised((done) => unlink(path, done));
   } catch (error) {
     if (systemCode(error) !== "ENOENT") throw hostError(error, "discard", name);
   }
@@ -131,16 +140,16 @@ function temporaryName(target: string): string {
 /** Gives a finished file a name that nothing had, and still has not. */
 async function giveNewName(temporary: string, { target, place }: Job): Promise<void> {
   try {
-    await link(temporary, target);
+    await promised((done) => link(temporary, target, done));
   } catch (error) {
     const code = systemCode(error) ?? "";
     // Filesystems without hard links leave only the renaming that would replace another's file.
     const noLinks = ["EPERM", "EOPNOTSUPP", "ENOTSUP", "ENOSYS", "EMLINK"].includes(code);
     if (!noLinks) throw hostError(error, "publish", place.name);
-    await rename(temporary, target);
+    await promised((done) => rename(temporary, target, done));
     return;
   }
-  await unlink(temporary);
+  await promised((done) => unlink(temporary, done));
 }
 
 /** A file under a temporary name that gets its own when it is published. */
@@ -189,7 +198,7 @@ async function createSuccessor(
     job,
     async () => {
       try {
-        await rename(temporary, job.target);
+        await promised((done) => rename(temporary, job.target, done));
       } catch (error) {
         throw hostError(error, "publish", job.place.name);
       }
@@ -218,7 +227,8 @@ async function overwrite(job: Job, fd: number): Promise<NewStorage> {
     () => Promise.resolve(),
     async () => {
       // The old content is gone; half of the new one must not pass for an image.
-      if (identityOf(await describe(job.target)) === storage.identity) await truncate(job.target);
+      if (identityOf(await describe(job.target)) === storage.identity)
+        await promised((done) => truncate(job.target, done));
     },
   );
 }

@@ -1,11 +1,8 @@
-import { constants, fsync } from "node:fs";
+import { constants } from "node:fs";
 import { dirname } from "node:path";
-import { promisify } from "node:util";
 import { hostError, systemCode } from "./errors.ts";
 import { openDescriptor } from "./open.ts";
-import { closeDescriptor } from "./positional.ts";
-
-const syncDescriptor = promisify(fsync);
+import { closeDescriptor, syncAll } from "./positional.ts";
 
 /** What a system answers that cannot open a directory, or has nothing to do for one. */
 const harmless = ["EINVAL", "EACCES", "EPERM", "EISDIR", "EBADF", "ENOTSUP", "EOPNOTSUPP"];
@@ -18,7 +15,7 @@ export async function syncName(path: string, name: string): Promise<void> {
   let fd: number | undefined;
   try {
     fd = await openDescriptor(dirname(path), constants.O_RDONLY);
-    await syncDescriptor(fd);
+    await syncAll(fd);
   } catch (error) {
     if (!harmless.includes(systemCode(error) ?? "")) throw hostError(error, "publish", name);
   } finally {

@@ -35,7 +35,7 @@ import { punchHole, zeroAllocated, zeroDevice } from "./zeroing.ts";
 const raceBytes = 65_536;
 
 /** Up to so many bytes, copying them takes less time than having a thread do it. */
-const smallRead = 16_384;
+const smallRead = 65_536;
 
 /**
  * One of so many small reads goes through a thread all the same: promises that are kept at once leave no time
@@ -190,7 +190,9 @@ export class FileStorage implements Storage {
     const count = this.#libc.readCached(this.fd, into, offset);
     // Not every filesystem can tell what is in memory.
     if (count === unsupported) this.#readsCached = false;
-    return count === into.length;
+    if (count !== into.length) return false;
+    if (count >= raceBytes) this.mustReach(offset + count, offset + count);
+    return true;
   }
 
   /** {@inheritDoc Storage.readSync} */

@@ -1,8 +1,6 @@
-import { constants, fstatSync, open as openCallback } from "node:fs";
+import { constants, fstatSync, open as openCallback, stat } from "node:fs";
 import type { BigIntStats } from "node:fs";
-import { stat } from "node:fs/promises";
 import { totalmem } from "node:os";
-import { promisify } from "node:util";
 import { PlatterError } from "../errors.ts";
 import type { OpenMode } from "../storage/index.ts";
 import { deviceSize } from "./device.ts";
@@ -11,9 +9,11 @@ import type { Action } from "./errors.ts";
 import { FileStorage } from "./file.ts";
 import type { Libc } from "./libc.ts";
 import { closeDescriptor } from "./positional.ts";
+import { promised } from "./promised.ts";
 
 /** open(2): a descriptor. */
-export const openDescriptor = promisify(openCallback);
+export const openDescriptor = (path: string, flags: number, mode?: number): Promise<number> =>
+  promised<number>((done) => openCallback(path, flags, mode, done));
 
 /** The flag that asks for direct I/O, if wanted. Throws `E_UNSUPPORTED` where the system has none. */
 export function directFlag(direct: boolean | undefined, name: string): number {
@@ -53,7 +53,8 @@ export interface Place {
 }
 
 /** What `stat` says of a file, at full precision. */
-export const describe = (path: string): Promise<BigIntStats> => stat(path, { bigint: true });
+export const describe = (path: string): Promise<BigIntStats> =>
+  promised<BigIntStats>((done) => stat(path, { bigint: true }, done));
 
 /** Device and inode of a file; for a device its own number, which all of its names share. */
 export const identityOf = (stats: BigIntStats): string =>

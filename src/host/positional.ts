@@ -1,5 +1,6 @@
-import { close, fdatasync, ftruncate, read, readSync, write, writeSync } from "node:fs";
+import { close, fdatasync, fsync, ftruncate, read, readSync, write, writeSync } from "node:fs";
 import { systemCode } from "./errors.ts";
+import { promised } from "./promised.ts";
 
 /** Linux moves at most 2 GiB less a page in one call, and Node has a limit of its own near it. */
 const largestCall = 2 ** 30;
@@ -110,23 +111,15 @@ export function writeFullSync(fd: number, from: Uint8Array, offset: number): voi
   }
 }
 
-/** A call that only succeeds or fails, as a promise. */
-function settle(start: (done: (error: Error | null) => void) => void): Promise<void> {
-  return new Promise((resolve, reject) => {
-    start((error) => {
-      if (error === null) resolve();
-      else reject(error);
-    });
-  });
-}
-
 /** Resolves when data, and the metadata needed to find it, is on stable storage. */
-export const syncData = (fd: number): Promise<void> => settle((done) => fdatasync(fd, done));
+export const syncData = (fd: number): Promise<void> => promised((done) => fdatasync(fd, done));
+
+/** As {@link syncData}, with all that is known of the file. */
+export const syncAll = (fd: number): Promise<void> => promised((done) => fsync(fd, done));
 
 /** Sets the length of the file. */
 export const setLength = (fd: number, size: number): Promise<void> =>
-  settle((done) => ftruncate(fd, size, done));
+  promised((done) => ftruncate(fd, size, done));
 
 /** Closes the descriptor. */
-export const closeDescriptor = (fd: number): Promise<void> =>
-  settle((done) => close(fd, (error) => done(error ?? null)));
+export const closeDescriptor = (fd: number): Promise<void> => promised((done) => close(fd, done));

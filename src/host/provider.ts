@@ -1,4 +1,4 @@
-import { access } from "node:fs/promises";
+import { access } from "node:fs";
 import { PlatterError } from "../errors.ts";
 import type { FileStorage } from "./file.ts";
 import { timedProvider } from "../storage/index.ts";
@@ -11,6 +11,7 @@ import type { Libc } from "./libc.ts";
 import { localName, resolveReference } from "./names.ts";
 import type { LocalName } from "./names.ts";
 import { describe, openFile } from "./open.ts";
+import { promised } from "./promised.ts";
 
 /** How a file provider works. */
 export interface FileProviderOptions {
@@ -76,7 +77,7 @@ export function fileProvider(options: FileProviderOptions = {}): StorageProvider
     async exists(name) {
       const local = localName(name);
       try {
-        await access(local.path);
+        await promised((done) => access(local.path, done));
         return true;
       } catch {
         return false;

@@ -1,7 +1,8 @@
 import type { BigIntStats } from "node:fs";
-import { readFile, readlink, stat } from "node:fs/promises";
+import { readFile, readlink, stat } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { systemCode, systemError } from "./errors.ts";
+import { promised } from "./promised.ts";
 
 const mostLinks = 40;
 
@@ -15,7 +16,10 @@ export async function followLinks(path: string, name: string): Promise<string> {
   let current = path;
   for (let links = 0; links < mostLinks; links++) {
     try {
-      current = resolve(dirname(current), await readlink(current));
+      current = resolve(
+        dirname(current),
+        await promised<string>((done) => readlink(current, done)),
+      );
     } catch {
       // Not a link, or nothing at all.
       return current;
@@ -28,7 +32,7 @@ export async function followLinks(path: string, name: string): Promise<string> {
 async function isMountPoint(path: string): Promise<boolean> {
   let table: string;
   try {
-    table = await readFile("/proc/self/mountinfo", "utf8");
+    table = await promised<string>((done) => readFile("/proc/self/mountinfo", "utf8", done));
   } catch {
     return false;
   }
@@ -45,7 +49,9 @@ async function isSticky(path: string, stats: BigIntStats): Promise<boolean> {
   const user = process.geteuid?.();
   if (user === undefined || user === 0) return false;
   try {
-    const directory = await stat(dirname(path), { bigint: true });
+    const directory = await promised<BigIntStats>((done) =>
+      stat(dirname(path), { bigint: true }, done),
+    );
     const sticky = (directory.mode & 0o1000n) !== 0n;
     return sticky && stats.uid !== BigInt(user) && directory.uid !== BigInt(user);
   } catch (error) {

@@ -1,8 +1,10 @@
-import { readFile } from "node:fs/promises";
+import { readFile } from "node:fs";
+import { promised } from "./promised.ts";
 
 /** Reads secrets from files, and decrypts those that are encrypted with another one. */
 export const nodeSecretReader = {
-  readFile: async (name: string): Promise<Uint8Array> => readFile(name),
+  readFile: (name: string): Promise<Uint8Array> =>
+    promised<Uint8Array>((done) => readFile(name, done)),
   decrypt(key: Uint8Array, iv: Uint8Array, data: Uint8Array): Uint8Array {
     // Loaded when needed: it takes longer than the rest of the program.
     const { createDecipheriv } = process.getBuiltinModule("node:crypto");

@@ -1,5 +1,5 @@
-import { fstatSync } from "node:fs";
-import { statfs } from "node:fs/promises";
+import { fstatSync, statfs, type StatsFs } from "node:fs";
+import { promised } from "./promised.ts";
 import type { Volume } from "../storage/index.ts";
 
 /** Filesystems by the number that statfs(2) calls its type (Linux `linux/magic.h`). */
@@ -27,7 +27,9 @@ export async function volumeOf(fd: number, path: string): Promise<Volume | undef
   try {
     // The name may have come to mean another file; the descriptor has not.
     const name = process.platform === "linux" ? `/proc/self/fd/${fd}` : path;
-    const { type, bsize, blocks, bavail, files, ffree } = await statfs(name);
+    const { type, bsize, blocks, bavail, files, ffree } = await promised<StatsFs>((done) =>
+      statfs(name, done),
+    );
     return {
       id: String(fstatSync(fd).dev),
       filesystem: filesystems[`0x${(type >>> 0).toString(16)}`],
