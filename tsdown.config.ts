@@ -30,7 +30,7 @@ const workersIn = (directory: string): Record<string, string> =>
 
 /** What the program seldom needs: it starts without them. */
 const seldomNeeded =
-  /src\/(lab|vm|cli\/commands\/(install|vm|follow-guest|lab)|host\/(crypto|node-zlib)|codec\/(zlib|zstd|portable))/;
+  /src\/(lab|vm|cli\/commands\/(install|vm|follow-guest|lab)|host\/(crypto|node-zlib|own-deflate|deflate-wasm)|codec\/(zlib|zstd|portable))/;
 
 /**
  * Has the program take Node's own modules as they are. An import of one first reads all it exports, and with that

@@ -1,4 +1,4 @@
-import type { Codecs } from "../codec/index.ts";
+import type { Codec, Codecs } from "../codec/index.ts";
 import { PlatterError } from "../errors.ts";
 import { alignedBytes } from "./aligned.ts";
 import { threadPool } from "./codec-pool.ts";
@@ -6,6 +6,13 @@ import { fileMovers } from "./file-movers.ts";
 import { findDirectCodecs, type DirectCodecs } from "./direct-codecs.ts";
 
 let direct: DirectCodecs | undefined;
+let zlib: Codec | undefined;
+
+/** zlib, found in Node or called through it, with an encoder of our own. */
+async function loadZlib(found: Codec | undefined): Promise<Codec> {
+  const { withOwnDeflate } = await import("./own-deflate.ts");
+  return withOwnDeflate(found ?? (await import("./node-zlib.ts")).zlibCodec);
+}
 
 /**
  * The codecs that Node has: called directly where that can be done, otherwise through `node:zlib`, which
@@ -20,7 +27,7 @@ export const nodeCodecs: Codecs = {
     direct ??= findDirectCodecs();
     switch (type) {
       case "zlib":
-        return direct.zlib ?? (await import("./node-zlib.ts")).zlibCodec;
+        return (zlib ??= await loadZlib(direct.zlib));
       case "zstd":
         return direct.zstd ?? (await import("./node-zlib.ts")).zstdCodec;
       default:

@@ -1,6 +1,7 @@
 import { decompressZstdFrames, type Codec } from "../codec/index.ts";
 import { PlatterError } from "../errors.ts";
 import { requireKoffi, type ForeignInterface } from "./foreign.ts";
+import { defaultZstdLevel } from "./levels.ts";
 
 /**
  * The zlib and zstd that Node is built with, called without `node:zlib`: for each cluster that makes a
@@ -24,9 +25,6 @@ const write = { windowBits: -12, memoryLevel: 9 } as const;
 
 /** Other writers use windows up to 32 KiB. */
 const readWindowBits = -15;
-
-/** zstd.h, `ZSTD_CLEVEL_DEFAULT`. */
-const defaultZstdLevel = 3;
 
 /**
  * A `z_stream` (zlib.h) on a system whose `long` has 64 bits. zlib's state points back to it, so it

@@ -190,9 +190,7 @@ export class FileStorage implements Storage {
     const count = this.#libc.readCached(this.fd, into, offset);
     // Not every filesystem can tell what is in memory.
     if (count === unsupported) this.#readsCached = false;
-    if (count !== into.length) return false;
-    if (count >= raceBytes) this.mustReach(offset + count, offset + count);
-    return true;
+    return count === into.length && (count < raceBytes || !this.#isCut());
   }
 
   /** {@inheritDoc Storage.readSync} */

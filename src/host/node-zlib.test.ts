@@ -4,7 +4,10 @@ import type { Codec, CompressionType } from "../codec/index.ts";
 import { nodeCodecs } from "./codecs.ts";
 
 const size = 65536;
-const text = new Uint8Array(size).map((_, i) => (i * i) >>> 9);
+/** Numbered lines, of which a part comes again. */
+const text = new TextEncoder()
+  .encode(Array.from({ length: 5000 }, (_, i) => `line ${i * i} of the table\n`).join(""))
+  .slice(0, size);
 /** Numbers without a pattern that a compressor could use. */
 const noise = new Uint8Array(size);
 let state = 1;

@@ -13,6 +13,7 @@ import {
 } from "../codec/index.ts";
 import { PlatterError } from "../errors.ts";
 import { systemCode } from "./errors.ts";
+import { defaultZstdLevel } from "./levels.ts";
 
 /** What the calls of node:zlib have in common. */
 interface Limits {
@@ -86,7 +87,7 @@ export const zlibCodec: Codec = {
 };
 
 /**
- * Zstandard at its default level. What a frame says of its content's size is not used to reserve
+ * Zstandard. What a frame says of its content's size is not used to reserve
  * memory: the output is bounded by `into` from the first byte on.
  */
 export const zstdCodec: Codec = {
@@ -94,7 +95,7 @@ export const zstdCodec: Codec = {
   decompress(packed, into) {
     decompressZstdFrames(packed, into, (frame, room) => zstdDecompressSync(frame, upTo(room)));
   },
-  compress: (data, into, level = constants.ZSTD_CLEVEL_DEFAULT) =>
+  compress: (data, into, level = defaultZstdLevel) =>
     encode(into, (limits) =>
       zstdCompressSync(data, {
         ...limits,
