@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { constants, deflateRawSync, inflateRawSync } from "node:zlib";
 import fc from "fast-check";
 import { expect, inject, test } from "vitest";
+import { findDirectCodecs } from "./direct-codecs.ts";
 import { zlibCodec } from "./node-zlib.ts";
 import { withOwnDeflate } from "./own-deflate.ts";
 
@@ -78,6 +79,17 @@ test("what was packed comes back through a window of 4 KiB", () => {
   fc.assert(property, { numRuns: 150 * inject("effort") });
 });
 
+test.each(allKinds)("clusters of every size, of %s", (kind) => {
+  for (let size = 512; size < 2 * 1024 * 1024; size *= 2) {
+    const data = make(kind, size, size);
+    const packed = check(data, size + (size >>> 6) + 64);
+    expect(packed).toBeDefined();
+    expect(check(data, packed!)).toBe(packed);
+    expect(check(data, packed! - 1)).toBeUndefined();
+    expect(check(data, 0)).toBeUndefined();
+  }
+});
+
 test.each(allKinds)("the largest cluster, of %s", (kind) => {
   const data = make(kind, 2 * 1024 * 1024, 5);
   // Nobody has room for more than the cluster itself.
@@ -100,6 +112,28 @@ test("packs source code and machine code about as tightly as zlib", () => {
       theirs += deflateRawSync(data, { windowBits: 12, memLevel: 9 }).length;
     }
     expect(ours / theirs).toBeLessThan(1.03);
+  }
+});
+
+test.each([2, 3, 4, 6, 8, 16])(
+  "packs %d letters without order about as tightly as zlib",
+  (letters) => {
+    const next = numbers(letters);
+    const data = new Uint8Array(65_536).map(() => 97 + next(letters));
+    const theirs = deflateRawSync(data, { windowBits: 12, memLevel: 9 }).length;
+    expect(check(data, data.length)! / theirs).toBeLessThan(1.05);
+  },
+);
+
+test("the same bytes whether zlib is called directly or through Node", () => {
+  const { zlib } = findDirectCodecs();
+  for (const kind of allKinds) {
+    const data = make(kind, 65_536, 9);
+    const [through, direct] = [codec, withOwnDeflate(zlib ?? zlibCodec)].map((one) => {
+      const into = new Uint8Array(data.length + 1024);
+      return into.slice(0, one.compress!(data, into));
+    });
+    expect(direct).toEqual(through);
   }
 });
 

@@ -46,10 +46,9 @@ function makeEncoder(): typeof encoder {
 export const withOwnDeflate = (codec: Codec): Codec => ({
   ...codec,
   compress(data, into, level) {
+    if (level !== undefined || data.length > largest) return codec.compress?.(data, into, level);
+    // Takes 5 ms: not before it is needed.
     if (encoder === undefined) encoder = makeEncoder();
-    const isOurs = level === undefined && data.length <= largest;
-    return isOurs && typeof encoder === "function"
-      ? encoder(data, into)
-      : codec.compress?.(data, into, level);
+    return typeof encoder === "function" ? encoder(data, into) : codec.compress?.(data, into);
   },
 });
