@@ -33,7 +33,7 @@ export interface ConvertOptions {
   /** Creation options of the target by name. */
   readonly targetOptions?: FormatOptionValues | undefined;
   readonly compress?: boolean | undefined;
-  /** With `compress`: how hard, 0 to 9 for zlib and 1 to 19 for zstd. Default: the codec's own level. */
+  /** With `compress`: how hard, 0 to 9 for zlib and 1 to 19 for zstd. Default: Platter's own choice. */
   readonly compressionLevel?: number | undefined;
   /** Threads that compress and decompress; the result does not depend on it. Default: one for each processor. */
   readonly threads?: number | undefined;

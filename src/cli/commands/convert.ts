@@ -54,7 +54,8 @@ export const convertCommand: CommandSpec = {
       id: "compress",
       short: "c",
       friendly: "compress",
-      summary: "compress the target (qcow2)",
+      summary:
+        "compress the target (qcow2); -o compression_level=number says how hard (1 to 9 with zlib, 1 to 19 with zstd), and Platter chooses if not given",
       group: "Result",
     },
     {
