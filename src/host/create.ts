@@ -131,7 +131,8 @@ async function createDirectly(job: Job): Promise<NewStorage> {
 /** A name beside `target` that a user recognises, and that fits the filesystem's limit. */
 function temporaryName(target: string): string {
   // It has to be new, not secret: the file is created exclusively.
-  const suffix = `.platter-${Math.floor(Math.random() * 2 ** 48).toString(16)}`;
+  const random = Math.floor(Math.random() * 2 ** 48).toString(16);
+  const suffix = `.platter-${random.padStart(12, "0")}`;
   let base = basename(target);
   while (Buffer.byteLength(base) + suffix.length + 1 > longestName) base = base.slice(0, -1);
   return join(dirname(target), `.${base}${suffix}`);
