@@ -1,3 +1,4 @@
+import { alignDown, alignUp } from "./offsets.ts";
 import { isZero } from "./zero.ts";
 
 /** Bytes [start, end) of an array. */
@@ -30,6 +31,27 @@ export function* dataRuns(bytes: Uint8Array, at: number, sparse: number): Genera
       start = -1;
     }
     from = to;
+  }
+  if (start >= 0) yield { start, end };
+}
+
+/**
+ * As {@link dataRuns}, widened to multiples of `unit` in the guest, but not past the ends of `bytes`; those that meet then
+ * are one.
+ */
+export function* wideRuns(
+  bytes: Uint8Array,
+  at: number,
+  sparse: number,
+  unit: number,
+): Generator<Span> {
+  let start = -1;
+  let end = -1;
+  for (const run of dataRuns(bytes, at, sparse)) {
+    const from = Math.max(0, alignDown(at + run.start, unit) - at);
+    if (start >= 0 && from > end) yield { start, end };
+    if (start < 0 || from > end) start = from;
+    end = Math.min(bytes.length, alignUp(at + run.end, unit) - at);
   }
   if (start >= 0) yield { start, end };
 }

@@ -1,6 +1,6 @@
 export { Buffers } from "./buffers.ts";
 export type { Bytes } from "./buffers.ts";
-export { dataRuns } from "./data-runs.ts";
+export { dataRuns, wideRuns } from "./data-runs.ts";
 export { advance, alignDown, alignUp, divideUp, guest, host, lower } from "./offsets.ts";
 export type { GuestOffset, HostOffset } from "./offsets.ts";
 export { formatExactSize, formatSize, parseSize, readSize } from "./size.ts";

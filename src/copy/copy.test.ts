@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { Buffers, dataRuns } from "../bytes/index.ts";
+import { Buffers, dataRuns, wideRuns } from "../bytes/index.ts";
 import { Gatherer, type Disk } from "../disk/index.ts";
 import { openDisk, qcow2, raw } from "../formats/index.ts";
 import { MemoryStorage } from "../storage/index.ts";
@@ -63,6 +63,17 @@ describe("dataRuns", () => {
       }),
     );
   });
+});
+
+test("wideRuns are those of dataRuns in whole units, and meet nowhere", () => {
+  const wide = (bytes: Uint8Array, at: number, unit: number): string =>
+    [...wideRuns(bytes, at, 512, unit)].map(({ start, end }) => `${start}-${end}`).join(" ");
+  expect(wide(withData(8192, 600, 3000, 7000), 0, 2048)).toBe("0-4096 6144-8192");
+  expect(wide(withData(8192, 600, 3000, 7000), 0, 512)).toBe("512-1024 2560-3072 6656-7168");
+  // Units are those of the guest, and bytes end where they end.
+  expect(wide(withData(5000, 100, 4900), 1024, 4096)).toBe("0-5000");
+  expect(wide(withData(3000, 2900), 1024, 4096)).toBe("0-3000");
+  expect(wide(new Uint8Array(8192), 0, 4096)).toBe("");
 });
 
 async function newDisk(size: number, clusterSize: number, base?: MemoryStorage): Promise<Disk> {

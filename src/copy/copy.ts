@@ -219,7 +219,8 @@ const isForMovers = (target: Disk, options: CopyOptions): boolean =>
   options.bytesPerSecond === undefined &&
   shareMode(options) === "never" &&
   !target.data.isEncrypted &&
-  target.data.storage.descriptor !== undefined;
+  target.data.storage.descriptor !== undefined &&
+  target.givesManyPlaces;
 
 /** What is packed, or stored zeros and all, has to be looked at. */
 const shareMode = ({ share = "never", compress, sparse }: CopyOptions): ShareMode =>

@@ -1,4 +1,4 @@
-import { alignDown, alignUp, dataRuns, isZero } from "../bytes/index.ts";
+import { isZero, wideRuns } from "../bytes/index.ts";
 import type { Disk } from "../disk/index.ts";
 import type { CopyOptions } from "./copy.ts";
 import type { LoadedSegment, PackedSegment } from "./loader.ts";
@@ -48,12 +48,10 @@ export class Mover {
 
   private async movePlain(at: number, bytes: Uint8Array): Promise<void> {
     let done = 0;
-    for (const run of dataRuns(bytes, at, this.sparse)) {
-      const start = Math.max(done, alignDown(at + run.start, this.unit) - at);
-      const end = Math.min(bytes.length, alignUp(at + run.end, this.unit) - at);
+    for (const { start, end } of wideRuns(bytes, at, this.sparse, this.unit)) {
       await this.zeroRange(at + done, at + start);
-      if (start < end) await this.write(at + start, bytes.subarray(start, end));
-      done = Math.max(done, end);
+      await this.write(at + start, bytes.subarray(start, end));
+      done = end;
     }
     await this.zeroRange(at + done, at + bytes.length);
   }

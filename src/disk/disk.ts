@@ -149,6 +149,11 @@ export class Disk {
     return undefined;
   }
 
+  /** Whether it makes sense to ask for {@link Disk.placesFor}. */
+  get givesManyPlaces(): boolean {
+    return this.image.isTransparent === true || this.image.writer?.ensureMany !== undefined;
+  }
+
   /**
    * Places for guest bytes of [at, end), with data in up to `most` of them, for somebody who finds out later where there
    * is any. Undefined where they have to be asked for one by one. Throws as {@link Disk.write}.
@@ -157,23 +162,9 @@ export class Disk {
     this.checkRange(at, end - at);
     const writer = this.checkWritable();
     const start = guest(at);
-    const runs = firstRun.take();
-    const release = this.image.lease?.();
-    try {
-      const mapped = await this.mapSome(start, guest(end), runs);
-      if (mapped > start && runs.kind[0] === Kind.data && runs.inPlace[0] === 1) {
-        const length = Math.min(runs.length[0]!, end - at);
-        const host = runs.hostOf(0, start);
-        await this.image.beforeOverwrite?.(host, length);
-        this.image.changing?.(at, at + length);
-        const done = (): Promise<void> => Promise.resolve();
-        return { end: advance(start, length), placing: "fixed", host, commit: done, abort: done };
-      }
-    } finally {
-      firstRun.give(runs);
-      release?.();
-    }
-    const places = await writer.ensureMany?.(start, guest(end), most);
+    const places =
+      (await this.fixedPlaces(start, guest(end))) ??
+      (await writer.ensureMany?.(start, guest(end), most));
     if (places === undefined) return undefined;
     return {
       ...places,
@@ -183,6 +174,32 @@ export class Disk {
         await places.commit(stored);
       },
     };
+  }
+
+  /** The places that the start of [at, end) has already, if it may be overwritten there. */
+  private async fixedPlaces(at: GuestOffset, end: GuestOffset): Promise<Places | undefined> {
+    const runs = firstRun.take();
+    const release = this.image.lease?.();
+    let places: Places | undefined;
+    try {
+      const mapped = await this.mapSome(at, end, runs);
+      if (mapped > at && runs.kind[0] === Kind.data && runs.inPlace[0] === 1) {
+        const stop = lower(end, advance(at, runs.length[0]!));
+        const host = runs.hostOf(0, at);
+        await this.image.beforeOverwrite?.(host, stop - at);
+        const giveBack = async (): Promise<void> => release?.();
+        // What was written before a failure has changed the disk, wherever that was.
+        const abort = (): Promise<void> => {
+          this.image.changing?.(at, stop);
+          return giveBack();
+        };
+        places = { end: stop, placing: "fixed", host, commit: giveBack, abort };
+      }
+      return places;
+    } finally {
+      firstRun.give(runs);
+      if (places === undefined) release?.();
+    }
   }
 
   private beginBytes(at: GuestOffset, from: Uint8Array): Promise<Begun> {

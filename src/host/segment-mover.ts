@@ -1,4 +1,4 @@
-import { alignDown, alignUp, dataRuns, type Bytes } from "../bytes/index.ts";
+import { wideRuns, type Bytes } from "../bytes/index.ts";
 import type { FileMove, FilePart, FileSegment, MoveFailure, StoredRun } from "../codec/index.ts";
 import { pagesOf } from "./aligned.ts";
 import { systemCode } from "./errors.ts";
@@ -93,14 +93,11 @@ export class SegmentMover {
     if (segment.parts.length === 0) return { index, runs: none };
     const bytes = this.buffer.subarray(0, segment.end - segment.start);
     this.read(index, segment, bytes);
-    const runs: Array<{ start: number; end: number }> = [];
-    for (const run of dataRuns(bytes, segment.start, sparse)) {
-      const start = Math.max(segment.start, alignDown(segment.start + run.start, unit));
-      const end = Math.min(segment.end, alignUp(segment.start + run.end, unit));
-      const last = runs.at(-1);
-      if (last !== undefined && start <= last.end) last.end = end;
-      else runs.push({ start, end });
-    }
+    const { start: at } = segment;
+    const runs = Array.from(wideRuns(bytes, at, sparse, unit), ({ start, end }) => ({
+      start: at + start,
+      end: at + end,
+    }));
     return { index, runs };
   }
 

@@ -48,6 +48,10 @@ interface BitmapTracker {
   /** Writes all bitmaps to the storage. */
   store(): Promise<void>;
 }
+
+/** Guest bytes for which it is worth asking for all places at once. */
+const manyBytes = 32 * 1024 * 1024;
+
 /** What an entry shall become; the words of the bitmap are for extended entries. */
 type NewEntry = (
   table: Table,
@@ -71,10 +75,17 @@ export class Qcow2Writer implements ImageWriter {
   /** Everything that reads or changes metadata across an await runs in here. */
   private readonly serial = new Serial();
 
+  declare readonly ensureMany?: NonNullable<ImageWriter["ensureMany"]>;
+
   constructor(metadata: WritableMetadata, leases: Leases, hasBacking: boolean) {
     this.metadata = metadata;
     this.leases = leases;
     this.hasBacking = hasBacking;
+    const { hasSubclusters, l2Span } = metadata.geometry;
+    // Where a table maps little, its places come to an end before there are many.
+    if (!metadata.hasDataFile && !hasSubclusters && l2Span >= manyBytes) {
+      this.ensureMany = (at, end, most) => this.placesInRow(at, end, most);
+    }
   }
 
   async ensure(at: GuestOffset, end: GuestOffset): Promise<Change> {
@@ -101,11 +112,14 @@ export class Qcow2Writer implements ImageWriter {
     };
   }
 
-  async ensureMany(at: GuestOffset, end: GuestOffset, most: number): Promise<Places | undefined> {
-    const { geometry, hasDataFile } = this.metadata;
-    const { clusterSize, l2Span, hasSubclusters } = geometry;
+  private async placesInRow(
+    at: GuestOffset,
+    end: GuestOffset,
+    most: number,
+  ): Promise<Places | undefined> {
+    const { clusterSize, l2Span } = this.metadata.geometry;
     const stop = lower(end, advance(alignDown(at, l2Span), l2Span));
-    if (hasDataFile || hasSubclusters || at % clusterSize !== 0) return undefined;
+    if (at % clusterSize !== 0) return undefined;
     const claim = await this.ranges.claim(at, alignUp(stop, clusterSize));
     const free = claim.release;
     const found = await this.guarded(free, async () => {
